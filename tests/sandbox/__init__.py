@@ -1,0 +1,10 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rehearsal sandbox: stand-ins for Marathon and marathon-lb, a test service, clients and faults."""
+
+from __future__ import annotations
+
+from tests import collection_path
+
+collection_path.ensure()
