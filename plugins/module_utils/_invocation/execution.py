@@ -1,0 +1,28 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run an operation and shape what it returns or raises, the same for a module and for an action plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from .._errors import OperationError
+from .context import Context
+
+
+def execute(operation: ModuleType, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Return the result of ``operation.run(params, context)``; a failure becomes ``failed``, ``msg`` and ``failure``.
+
+    No exception but those that end the process gets through: a user never sees a traceback.
+    """
+    try:
+        return operation.run(params, context)
+    except OperationError as error:
+        return {"failed": True, "changed": error.changed, "msg": error.message, "failure": error.failure()}
+    except Exception as error:  # a defect of the collection: name it, without the traceback
+        name = operation.__name__.rpartition(".")[2]
+        internal = OperationError("internal_error", f"Defect in {name}: {type(error).__name__}: {error}")
+        return {"failed": True, "changed": False, "msg": internal.message, "failure": internal.failure()}
