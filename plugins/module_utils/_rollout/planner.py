@@ -1,0 +1,321 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what is observed and what is wanted to the steps between: a pure decision.
+
+The sequence is the one of ``docs/how-a-rollout-works.md``. A step is idempotent and observes for itself, so a plan that
+was interrupted is not continued but made anew from what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from .._errors import InvalidInput
+from .state import Colour, Group, Traffic, other_colour
+
+GOALS = ("deploy", "promote", "rollback", "withdraw")
+
+IdleTasks = Callable[[int, int, int], int]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The version to deploy. ``instances`` is ``None`` where the live count is to be kept.
+
+    ``same_as`` has the app ids of the group that run this very version already.
+    """
+
+    base_id: str
+    version: str
+    instances: int | None
+    same_as: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The user's choices that shape a plan. Times are in seconds; ``batch_size`` is a count, ``None`` means all."""
+
+    batch_size: int | None = None
+    bake_seconds: float = 0
+    keep_old: bool = False
+    checks: bool = False
+    hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. ``app_id`` is the app that it is about, ``count`` a number of its tasks, ``file`` a hook."""
+
+    name: str
+    title: str
+    app_id: str = ""
+    other_id: str = ""
+    count: int = 0
+    warm: bool = False
+    all_traffic: bool = True
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``steps`` in order; ``result`` is what the group will be in when they are done; ``notes`` are for people."""
+
+    goal: str
+    result: str
+    old: Colour | None
+    new_id: str | None
+    new_colour: str | None
+    instances: int
+    target: int
+    warm: bool
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: the steps as a list of dicts."""
+        plain = asdict(self)
+        plain["steps"] = [asdict(step) for step in self.steps]
+        plain["notes"] = list(self.notes)
+        if self.old is not None:
+            plain["old"]["traffic"] = self.old.traffic.value
+        return plain
+
+
+def plan(group: Group, goal: str, policy: Policy, wanted: Wanted | None, idle_tasks: IdleTasks) -> Plan:
+    """Return the steps from ``group`` to ``goal``.
+
+    ``idle_tasks(receiving, other, target)`` tells how many tasks of the other app are without traffic while
+    ``receiving`` healthy tasks of an app with the count ``target`` receive it: the rule of the load balancer.
+
+    :raises InvalidInput: the goal cannot be reached from here; nothing was changed.
+    """
+    if goal == "deploy":
+        if wanted is None:
+            raise InvalidInput("invalid_option", "A definition of the app is needed to deploy it.")
+        made = _deploy(group, policy, wanted, idle_tasks)
+    elif goal == "promote":
+        made = _promote(group, policy, idle_tasks)
+    elif goal == "rollback":
+        made = _roll_back(group, policy, idle_tasks)
+    elif goal == "withdraw":
+        made = _withdraw(group)
+    else:
+        raise InvalidInput("invalid_option", f"Option goal: {goal!r} is none of {', '.join(GOALS)}.")
+    return replace(made, steps=tuple(_with_hooks(made.steps, goal, policy.hooks)))
+
+
+def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks) -> Plan:
+    old, new = group.old, group.new
+    if old is None:
+        return _first(policy, wanted)
+    if new is None:
+        if old.app_id in wanted.same_as:
+            return _unchanged(group, old, wanted)
+        return _replace(old, None, policy, wanted, idle_tasks)
+    if new.app_id in wanted.same_as:
+        return _replace(old, new, policy, wanted, idle_tasks)
+    if old.app_id in wanted.same_as:
+        back = _roll_back(group, policy, idle_tasks)
+        note = f"{new.app_id} is not the wanted version, {old.app_id} is: it is rolled back."
+        return replace(back, goal="deploy", notes=(note, *back.notes))
+    if new.traffic is Traffic.ALL:
+        before = [*_shift(new, old, new.instances, policy, idle_tasks), _retire(old, new)]
+        note = f"{new.app_id} ({new.version}) takes all traffic: its rollout is finished first."
+        rest = _replace(new, None, policy, wanted, idle_tasks)
+    else:
+        before = [*_shift(old, new, _live_count(old, new, policy), policy, idle_tasks), _retire(new, old)]
+        note = f"{new.app_id} ({new.version}) was left half-way and is not the wanted version: it is rolled back first."
+        rest = _replace(old, None, policy, wanted, idle_tasks)
+    return replace(rest, steps=(*before, *rest.steps), notes=(note, *rest.notes))
+
+
+def _first(policy: Policy, wanted: Wanted) -> Plan:
+    colour = other_colour(None)
+    app_id = f"{wanted.base_id}-{colour}"
+    count = 1 if wanted.instances is None else wanted.instances
+    steps = (
+        Step("create", f"create {app_id} with {count} instances; nothing is there yet", app_id, count=count),
+        _healthy(app_id, count),
+        *_checked(policy, app_id),
+        Step("switched", f"every LB serves {app_id}", app_id, count=count),
+    )
+    return Plan("deploy", "deployed", None, app_id, colour, count, count, False, steps)
+
+
+def _unchanged(group: Group, old: Colour, wanted: Wanted) -> Plan:
+    count = old.instances if wanted.instances is None else wanted.instances
+    if count < old.instances:
+        raise InvalidInput(
+            "cannot_shrink",
+            f"{old.app_id} has {old.instances} instances and {count} are wanted of the same version: a single app "
+            "cannot be made smaller without cutting requests. Change the count together with a new version, or scale "
+            "it with marathon_app, knowing that.",
+        )
+    steps: tuple[Step, ...] = ()
+    if count > old.instances:
+        steps = (Step("scale", f"scale {old.app_id} from {old.instances} to {count}", old.app_id, count=count),)
+    elif not group.settled:
+        steps = (_healthy(old.app_id, count),)
+    return Plan("deploy", "deployed" if steps else "unchanged", old, None, None, count, count, False, steps)
+
+
+def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks) -> Plan:
+    """The whole rollout from ``old``, or the rest of it where ``new`` is there already."""
+    colour = new.colour if new is not None and new.colour else other_colour(old.colour)
+    app_id = new.app_id if new is not None else f"{wanted.base_id}-{colour}"
+    live = _live_count(old, new, policy)
+    final = live if wanted.instances is None else wanted.instances
+    if final < 1:
+        raise InvalidInput("invalid_option", f"{app_id}: instances is {final}, a rollout needs at least 1.")
+    target = new.target if new is not None and new.target else min(live, final)
+    # A touch needs both at full count; with fewer instances wanted than live ones it goes in shares.
+    created = min(policy.batch_size or target, target)
+    notes = () if old.turnable else (f"{app_id} takes traffic as soon as its tasks are healthy: {old.why_not}",)
+    planned = new or Colour(app_id, colour, wanted.version, created, 0, target, Traffic.NONE, old.turnable)
+    steps = [
+        *_start(old, new, planned, policy),
+        *_shift(planned, old, target, policy, idle_tasks),
+        *_baked(planned, old, policy),
+    ]
+    if policy.keep_old:
+        note = f"{old.app_id} is kept warm: promote.yml removes it, rollback.yml goes back to it."
+        return Plan(
+            "deploy", "kept", old, app_id, colour, created, target, old.turnable, tuple(steps), (*notes, note)
+        )
+    steps.append(_retire(old, planned))
+    if final > target:
+        steps.append(Step("scale", f"scale {app_id} from {target} to {final}", app_id, count=final))
+    return Plan("deploy", "promoted", old, app_id, colour, created, target, old.turnable, tuple(steps), notes)
+
+
+def _promote(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
+    old, new = group.old, group.new
+    if old is None:
+        raise InvalidInput("nothing_there", f"No app is in the deployment group {group.name}: nothing to promote.")
+    if new is None:
+        return Plan("promote", "unchanged", old, None, None, old.instances, old.instances, False, ())
+    target = new.target or _live_count(old, new, policy)
+    steps = (
+        _healthy(new.app_id, new.instances),
+        *_checked(policy, new.app_id),
+        *_shift(new, old, target, policy, idle_tasks),
+        _retire(old, new),
+    )
+    return Plan("promote", "promoted", old, new.app_id, new.colour, new.instances, target, False, steps)
+
+
+def _roll_back(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
+    old, new = group.old, group.new
+    if old is None or new is None:
+        only = f" {old.app_id} is the only app: to go back, roll out its old definition anew." if old else ""
+        note = f"Nothing to roll back in the deployment group {group.name}.{only}"
+        count = old.instances if old else 0
+        return Plan("rollback", "unchanged", old, None, None, count, count, False, (), (note,))
+    count = _live_count(old, new, policy)
+    steps = (*_shift(old, new, count, policy, idle_tasks), _retire(new, old))
+    return Plan("rollback", "rolled back", old, new.app_id, new.colour, new.instances, count, False, steps)
+
+
+def _withdraw(group: Group) -> Plan:
+    """Take back a first deployment: there was nothing before it."""
+    if group.new is not None or group.old is None:
+        raise InvalidInput("nothing_there", f"There is no first deployment in the group {group.name} to take back.")
+    first = group.old
+    return Plan("withdraw", "withdrawn", None, first.app_id, first.colour, 0, 0, False, (_retire(first, first),))
+
+
+def _live_count(old: Colour, new: Colour | None, policy: Policy) -> int:
+    """How many instances the live version is meant to have.
+
+    A touch that was interrupted leaves one instance too many in one of the two apps; in batches the old one has been
+    reduced already, and its own target, or that of the new one, tells the count.
+    """
+    if new is None:
+        return old.instances
+    if policy.batch_size is None and abs(old.instances - new.instances) == 1:
+        return min(old.instances, new.instances)
+    return max(old.instances, new.target or new.instances)
+
+
+def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> list[Step]:
+    """The new app is there and healthy, where possible without traffic, and its checks pass."""
+    app_id, count, warm = planned.app_id, planned.instances, old.turnable
+    steps: list[Step] = []
+    if new is None:
+        title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
+        steps.append(Step("create", title, app_id, old.app_id, count, warm))
+    elif warm and new.healthy < new.instances and new.traffic is Traffic.NONE:
+        steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
+    return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
+
+
+def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: IdleTasks) -> list[Step]:
+    """Turn the traffic from ``away`` to ``to``, all at once where the counts allow it, else in shares.
+
+    After each share the drained tasks are removed, so that both apps together never have more than ``target`` plus one
+    batch; the last share stays, warm, for the bake.
+    """
+    steps: list[Step] = []
+    receiving, left = to.instances, away.instances
+    batch = policy.batch_size or target
+    while True:
+        idle = min(left, idle_tasks(receiving, left, target))
+        if idle:
+            everything = idle == left
+            what = "all traffic" if everything else "the next share of the traffic"
+            title = f"{what} goes to {to.app_id}"
+            steps.append(Step("switched", title, to.app_id, away.app_id, receiving, all_traffic=everything))
+            title = f"{idle} tasks of {away.app_id} finish what they are doing"
+            steps.append(Step("drained", title, away.app_id, to.app_id, idle))
+            if everything:
+                return steps
+            title = f"remove these {idle} tasks of {away.app_id}"
+            steps.append(Step("reduce", title, away.app_id, to.app_id, idle))
+            left -= idle
+        if receiving < target:
+            title = f"scale {to.app_id} from {receiving} to {min(target, receiving + batch)}"
+            receiving = min(target, receiving + batch)
+            steps += [Step("scale", title, to.app_id, count=receiving)]
+        elif not idle:
+            raise InvalidInput(
+                "cannot_turn",
+                f"{to.app_id} with {receiving} tasks cannot take the traffic of the {left} tasks of {away.app_id}.",
+            )
+
+
+def _healthy(app_id: str, count: int) -> Step:
+    return Step("healthy", f"all {count} tasks of {app_id} are healthy", app_id, count=count)
+
+
+def _checked(policy: Policy, app_id: str) -> list[Step]:
+    return [Step("checked", f"the checks pass at the tasks of {app_id}", app_id)] if policy.checks else []
+
+
+def _baked(new: Colour, old: Colour, policy: Policy) -> list[Step]:
+    if not policy.bake_seconds:
+        return []
+    title = f"watch {new.app_id} for {policy.bake_seconds:g} s; {old.app_id} stays warm"
+    return [Step("bake", title, new.app_id, old.app_id, new.instances)]
+
+
+def _retire(app: Colour, other: Colour) -> Step:
+    return Step("retire", f"remove {app.app_id}", app.app_id, other.app_id, app.instances)
+
+
+def _with_hooks(steps: Sequence[Step], goal: str, hooks: Mapping[str, Sequence[str]]) -> list[Step]:
+    """Put a ``hook`` step before each step that has hooks; ``rollback`` hooks come before a rollback's first step."""
+    if goal in ("rollback", "withdraw"):
+        before = [_hook("rollback", file) for file in hooks.get("rollback", ())] if steps else []
+        return [*before, *steps]
+    planned: list[Step] = []
+    for step in steps:
+        planned += [*(_hook(step.name, file, step) for file in hooks.get(step.name, ())), step]
+    return planned
+
+
+def _hook(name: str, file: str, step: Step | None = None) -> Step:
+    about = step or Step(name, "")
+    return replace(about, name="hook", title=f"hook before {name}: {file}", file=file)

@@ -1,0 +1,240 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner: from any state to the goal, and never a task removed that may have traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.zdd.rollout.plugins.module_utils._errors import InvalidInput
+from ansible_collections.zdd.rollout.plugins.module_utils._rollout.planner import Plan, Policy, Step, Wanted, plan
+from ansible_collections.zdd.rollout.plugins.module_utils._rollout.state import Colour, Group, Traffic
+
+
+def idle_tasks(receiving: int, other: int, target: int) -> int:
+    """marathon-lb's rule, reference A13."""
+    return min(other, receiving, max(0, receiving + other - target))
+
+
+def colour(app_id: str, instances: int, traffic: Traffic = Traffic.ALL, **fields: object) -> Colour:
+    name = app_id.rpartition("-")[2]
+    defaults = {"version": name, "healthy": instances, "target": instances, "turnable": True}
+    return Colour(app_id, name, instances=instances, traffic=traffic, **{**defaults, **fields})
+
+
+def names(made: Plan) -> list[str]:
+    return [step.name for step in made.steps]
+
+
+BLUE = colour("/web-blue", 4)
+WANTED = Wanted("/web", "2", None)
+ONE = Group("web", BLUE, None)
+
+
+def deploy(group: Group, policy: Policy = Policy(), wanted: Wanted = WANTED) -> Plan:
+    return plan(group, "deploy", policy, wanted, idle_tasks)
+
+
+def test_the_first_deployment_only_creates():
+    made = deploy(Group("web", None, None), Policy(checks=True))
+
+    assert names(made) == ["create", "healthy", "checked", "switched"]
+    assert made.new_id == "/web-blue"
+
+
+def test_the_same_version_needs_no_step():
+    made = deploy(ONE, wanted=replace(WANTED, same_as=frozenset({"/web-blue"})))
+
+    assert (names(made), made.result) == ([], "unchanged")
+
+
+def test_a_replacement_is_warm_before_it_is_checked_and_switched_before_anything_is_removed():
+    made = deploy(ONE, Policy(checks=True, bake_seconds=5))
+
+    assert names(made) == ["create", "healthy", "checked", "switched", "drained", "bake", "retire"]
+    assert made.steps[0].warm
+    assert all(step.all_traffic for step in made.steps if step.name == "switched")
+
+
+def test_the_old_app_can_be_kept_for_a_later_promotion():
+    made = deploy(ONE, Policy(keep_old=True))
+
+    assert names(made)[-1] == "drained"
+    assert made.result == "kept"
+
+
+def test_more_instances_come_after_the_old_app_is_gone():
+    """Before it the load balancer would leave old tasks live (reference A13, TARGET 6)."""
+    made = deploy(ONE, wanted=replace(WANTED, instances=6))
+
+    assert names(made)[-2:] == ["retire", "scale"]
+    assert (made.steps[0].count, made.steps[-1].count) == (4, 6)
+
+
+def test_an_app_that_cannot_be_turned_is_replaced_as_its_tasks_get_healthy():
+    group = Group("web", replace(BLUE, turnable=False, why_not="it has no labels."), None)
+
+    made = deploy(group)
+
+    assert not made.steps[0].warm
+    assert "no labels" in made.notes[0]
+
+
+def test_a_rollout_that_was_interrupted_before_the_switch_goes_on():
+    group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE))
+
+    made = deploy(group, Policy(checks=True), replace(WANTED, same_as=frozenset({"/web-green"})))
+
+    assert names(made) == ["healthy", "checked", "switched", "drained", "retire"]
+
+
+def test_a_new_app_without_traffic_is_kept_without_it_until_it_is_healthy():
+    """The run may have died between the creation and the touch of the old app."""
+    group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE, healthy=0))
+
+    made = deploy(group, wanted=replace(WANTED, same_as=frozenset({"/web-green"})))
+
+    assert made.steps[0].name == "warmed"
+    assert made.steps[0].app_id == "/web-blue"
+
+
+def test_another_version_that_was_left_half_way_is_rolled_back_first():
+    group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE))
+
+    made = deploy(group)
+
+    assert names(made)[:4] == ["switched", "drained", "retire", "create"]
+    assert [step.app_id for step in made.steps[:4]] == ["/web-blue", "/web-green", "/web-green", "/web-green"]
+
+
+def test_another_version_that_has_all_traffic_is_promoted_first():
+    group = Group("web", replace(BLUE, traffic=Traffic.NONE), colour("/web-green", 4, Traffic.ALL))
+
+    made = deploy(group)
+
+    assert names(made)[:4] == ["switched", "drained", "retire", "create"]
+    assert [step.app_id for step in made.steps[:4]] == ["/web-green", "/web-blue", "/web-blue", "/web-blue"]
+
+
+def test_wanting_the_old_version_again_rolls_the_new_one_back():
+    group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE))
+
+    made = deploy(group, wanted=replace(WANTED, same_as=frozenset({"/web-blue"})))
+
+    assert made.result == "rolled back"
+    assert [step.app_id for step in made.steps] == ["/web-blue", "/web-green", "/web-green"]
+
+
+def test_a_touch_that_was_interrupted_does_not_change_the_count():
+    group = Group("web", replace(BLUE, instances=5, healthy=5), colour("/web-green", 4, Traffic.NONE))
+
+    made = deploy(group, wanted=replace(WANTED, same_as=frozenset({"/web-green"})))
+
+    assert made.target == 4
+
+
+def test_rolling_back_turns_the_traffic_before_it_removes():
+    group = Group("web", replace(BLUE, traffic=Traffic.NONE), colour("/web-green", 4, Traffic.ALL))
+
+    made = plan(group, "rollback", Policy(hooks={"rollback": ["tell.yml"]}), None, idle_tasks)
+
+    assert names(made) == ["hook", "switched", "drained", "retire"]
+    assert made.steps[-1].app_id == "/web-green"
+
+
+def test_nothing_is_rolled_back_where_one_app_is_left():
+    assert plan(ONE, "rollback", Policy(), None, idle_tasks).steps == ()
+
+
+def test_hooks_stand_before_their_step():
+    made = deploy(ONE, Policy(hooks={"retire": ["a.yml", "b.yml"]}))
+
+    assert [step.file for step in made.steps[-3:]] == ["a.yml", "b.yml", ""]
+
+
+def test_shrinking_the_same_version_is_refused():
+    with pytest.raises(InvalidInput, match="cannot be made smaller"):
+        deploy(ONE, wanted=Wanted("/web", "1", 2, frozenset({"/web-blue"})))
+
+
+@dataclass
+class World:
+    """Two apps behind a balancer that follows the rule; what has traffic is never removed."""
+
+    counts: dict[str, int]
+    receiver: str
+    target: int
+    most: int = 0
+
+    def idle(self, app_id: str) -> int:
+        others = sum(count for other, count in self.counts.items() if other != app_id)
+        return 0 if app_id == self.receiver else idle_tasks(others, self.counts[app_id], self.target)
+
+    def apply(self, step: Step) -> None:
+        if step.name in ("create", "scale"):
+            self.counts[step.app_id] = step.count
+            self.receiver = step.app_id
+            if step.warm:
+                self.receiver = step.other_id
+        elif step.name in ("switched", "warmed"):
+            self.receiver = step.app_id
+            assert self.counts[step.app_id] == step.count
+            if step.all_traffic and step.other_id in self.counts:
+                assert self.idle(step.other_id) == self.counts[step.other_id]
+        elif step.name == "drained":
+            assert self.idle(step.app_id) >= step.count
+        elif step.name == "reduce":
+            assert self.idle(step.app_id) >= step.count
+            self.counts[step.app_id] -= step.count
+            self.receiver = step.app_id
+        elif step.name == "retire":
+            assert self.idle(step.app_id) == self.counts[step.app_id]
+            del self.counts[step.app_id]
+            self.receiver = next(iter(self.counts))
+        self.most = max(self.most, sum(self.counts.values()))
+
+
+@given(
+    live=st.integers(1, 60),
+    wanted=st.one_of(st.none(), st.integers(1, 80)),
+    batch=st.one_of(st.none(), st.integers(1, 70)),
+    warm=st.booleans(),
+)
+def test_every_plan_ends_with_the_new_app_at_the_wanted_count(live, wanted, batch, warm):
+    old = colour("/web-blue", live, turnable=warm, why_not="no")
+    made = deploy(Group("web", old, None), Policy(batch_size=batch), Wanted("/web", "2", wanted))
+    world = World({"/web-blue": live}, "/web-blue", made.target)
+
+    for step in made.steps:
+        world.apply(step)
+
+    assert world.counts == {"/web-green": wanted or live}
+    if batch is not None and (wanted or live) <= live:
+        assert world.most <= live + min(batch, made.target)
+
+
+@given(live=st.integers(1, 30), batch=st.one_of(st.none(), st.integers(1, 30)), data=st.data())
+def test_a_plan_interrupted_after_any_step_is_finished_or_taken_back(live, batch, data):
+    policy = Policy(batch_size=batch)
+    made = deploy(Group("web", colour("/web-blue", live), None), policy)
+    world = World({"/web-blue": live}, "/web-blue", live)
+    for step in made.steps[: data.draw(st.integers(1, len(made.steps)))]:
+        world.apply(step)
+    if len(world.counts) == 1:
+        return
+    goal = data.draw(st.sampled_from(["deploy", "promote", "rollback"]))
+    group = Group(
+        "web",
+        colour("/web-blue", world.counts["/web-blue"], Traffic.SOME, target=live),
+        colour("/web-green", world.counts["/web-green"], Traffic.SOME, target=live),
+    )
+
+    for step in plan(group, goal, policy, replace(WANTED, same_as=frozenset({"/web-green"})), idle_tasks).steps:
+        world.apply(step)
+
+    assert world.counts == {"/web-blue" if goal == "rollback" else "/web-green": live}
