@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
+from urllib.parse import urljoin, urlsplit
 
 try:
     import requests
@@ -73,13 +73,17 @@ class Tls:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: ``body`` is parsed JSON where the content is JSON, text otherwise."""
+    """What came back; ``text`` is the body.
+
+    ``uncertain``: the same request was sent before and got no answer, so it may have been applied already.
+    """
 
     system: str
     request: str
     status: int
     headers: Mapping[str, str]
     text: str
+    uncertain: bool = False
 
     def json(self) -> Any:
         """The body as JSON.
@@ -106,6 +110,7 @@ class Http:
     A request is repeated for ``retry_timeout`` seconds while nobody answers or the answer is 500, 502, 503 or 504,
     when that is safe: ``repeatable`` requests always, others only while no connection was made at all.
     ``answers_itself(answer)`` tells a 5xx that is a real answer of the application from one of an ailing system.
+    ``sent`` counts the requests that were sent, repetitions and streams included.
     """
 
     def __init__(
@@ -129,6 +134,7 @@ class Http:
         self.urls = [url.rstrip("/") for url in urls]
         self.timeout = timeout
         self.retry_timeout = retry_timeout
+        self.sent = 0
         self._context = context
         self._session = requests.Session()
         self._session.trust_env = False
@@ -166,8 +172,9 @@ class Http:
         """
         deadline = self._context.now() + self.retry_timeout
         pause = _FIRST_PAUSE
+        uncertain = False
         while True:
-            failure, may_repeat = None, repeatable
+            failure: OperationError | None = None
             for url in list(self.urls):
                 try:
                     answer = self._once(url, method, path, query, body, headers)
@@ -178,19 +185,22 @@ class Http:
                     continue
                 except requests.exceptions.ConnectionError as error:
                     failure = self._unreachable(url, method, path, _cause(error))
-                    if not repeatable and not _never_connected(error):
+                    uncertain = uncertain or not _never_connected(error)
+                    if uncertain and not repeatable:
                         raise failure from None
                     continue
                 except requests.exceptions.RequestException as error:
                     failure = self._unreachable(url, method, path, _cause(error))
+                    uncertain = True
                     if not repeatable:
                         raise failure from None
                     continue
                 if answer.status not in _UNAVAILABLE or answers_itself(answer):
                     self._prefer(url)
-                    return answer
+                    return replace(answer, uncertain=uncertain)
                 failure = self._unavailable(answer)
-                if not may_repeat:
+                uncertain = True
+                if not repeatable:
                     raise failure
             left = deadline - self._context.now()
             if left <= 0:
@@ -199,17 +209,28 @@ class Http:
             self._context.sleep(min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def stream(self, path: str, *, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Open a streamed GET at the first member that answers 200; a ``requests.Response``, to be closed by the caller.
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idle: float | None = None,
+    ) -> Any:
+        """Open a streamed GET at the first member that answers 200: a ``requests.Response``, for the caller to close.
+
+        A stream that is silent for ``idle`` seconds breaks off. One redirect is followed (Marathon's standby members
+        send readers of events to the leader), with the credentials, which the member would pass on to that address
+        itself; never from https to http.
 
         :raises Unreachable: no member gave the stream; nothing is repeated.
         """
         failure: OperationError | None = None
         for url in list(self.urls):
             try:
-                response = self._session.get(
-                    url + path, params=query, headers=headers, stream=True, timeout=(self.timeout, None)
-                )
+                response = self._open(url + path, query, headers, idle)
+                if response.is_redirect:
+                    response = self._redirected(response, headers, idle)
             except requests.exceptions.RequestException as error:
                 failure = self._unreachable(url, "GET", path, _cause(error))
                 continue
@@ -218,6 +239,23 @@ class Http:
             response.close()
             failure = self._unreachable(url, "GET", path, f"status {response.status_code}")
         raise failure or Unreachable("no_address", f"{self.name} has no address.")
+
+    def _open(
+        self, url: str, query: Mapping[str, Any] | None, headers: Mapping[str, str] | None, idle: float | None
+    ) -> requests.Response:
+        self.sent += 1
+        return self._session.get(
+            url, params=query, headers=headers, stream=True, timeout=(self.timeout, idle), allow_redirects=False
+        )
+
+    def _redirected(
+        self, response: requests.Response, headers: Mapping[str, str] | None, idle: float | None
+    ) -> requests.Response:
+        target = urljoin(response.url, response.headers["Location"])
+        if urlsplit(response.url).scheme == "https" and urlsplit(target).scheme != "https":
+            return response
+        response.close()
+        return self._open(target, None, headers, idle)
 
     def _once(
         self,
@@ -228,6 +266,7 @@ class Http:
         body: Any,
         headers: Mapping[str, str] | None,
     ) -> Answer:
+        self.sent += 1
         response = self._session.request(
             method, url + path, params=query, json=body, headers=headers, timeout=self.timeout, allow_redirects=False
         )
@@ -238,8 +277,9 @@ class Http:
         self.urls.insert(0, url)
 
     def _unreachable(self, url: str, method: str, path: str, why: str) -> Unreachable:
+        request = f"{method} {path}"
         return Unreachable(
-            "unreachable", f"{self.name} at {url} did not answer {method} {path}: {why}", system=url, request=f"{method} {path}"
+            "unreachable", f"{self.name} at {url} did not answer {request}: {why}", system=url, request=request
         )
 
     def _unavailable(self, answer: Answer) -> Unreachable:
@@ -269,5 +309,3 @@ def _cause(error: Exception) -> str:
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
     return str(inner).rpartition(": ")[2] or type(inner).__name__
-
-
