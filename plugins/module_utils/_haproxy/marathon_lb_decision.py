@@ -285,7 +285,7 @@ def _roles(previous: Json, current: Json) -> tuple[Json, Json, int]:
 def _started_at(app: Json) -> datetime:
     """Return when the app was deployed; an app that does not say so is older than any other."""
     text = app["labels"].get(STARTED_AT)
-    return datetime.min if text is None else parse_time(text)
+    return datetime.min if text is None else parse_time(text)  # noqa: DTZ901 - naive as in marathon-lb, on purpose
 
 
 def _scaled_at(app: Json) -> datetime:
