@@ -11,10 +11,10 @@ None of them tries anything twice, and each looks at the socket itself, so that 
 * ``stream``: ``/slow`` read to its end, which has to be whole.
 * ``websocket``: messages for some seconds, then a clean close, then again.
 
-Causes: ``connect``, ``eof_on_kept_connection`` (closed or cut before one byte of the answer to a request on a connection
-that was used before: the race with an LB that closes idle connections; the real clients that do not retry see it too),
-``eof``, ``reset``, ``timeout``, ``status_503`` and so on, ``wrong_body``, ``truncated``, ``bad_answer`` (no HTTP, no
-websocket). A connection that is already seen closed before the next request is written is replaced, as any client does.
+Causes: ``connect``, ``eof_on_kept_connection`` (closed or cut before one byte of the answer to a request on a
+connection that was used before: the race with an LB that closes idle connections; real clients that do not retry see it
+too), ``eof``, ``reset``, ``timeout``, ``status_503`` and so on, ``wrong_body``, ``truncated``, ``bad_answer`` (no HTTP,
+no websocket). A connection that is seen closed before the next request is written is replaced, as any client does.
 
 In a test::
 
@@ -61,8 +61,8 @@ WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.
 TEXT, CLOSE = 1, 8
 
 # How many clients of a kind each LB gets, and their share of the rate. Streams and websockets are few and begin again
-# when they have ended: they are there to be cut, not to be many. Each websocket message counts as a request, ten a second
-# altogether.
+# when they have ended: they are there to be cut, not to be many. Each websocket message counts as a request, ten a
+# second altogether.
 WORKERS = {"get": 8, "post": 6, "sticky": 4, "stream": 2, "websocket": 2}
 SHARES = {"get": 0.45, "post": 0.35, "sticky": 0.2}
 SHORTEST_INTERVAL = 0.1  # seconds; so that a stream that is refused is not asked for in a busy loop
@@ -214,7 +214,7 @@ class Connection:
             raise self.broken(error) from error
 
     def broken(self, error: Exception, answered: bool = False) -> Failure:
-        """What an EOF or a reset means: on a used connection, before the answer has begun, it is the keep-alive race."""
+        """What an EOF or a reset means: on a used connection, before the answer has begun, the keep-alive race."""
         if self.uses > 0 and not answered:
             return Failure("eof_on_kept_connection", repr(error))
         return Failure("eof" if isinstance(error, asyncio.IncompleteReadError) else "reset", repr(error))
@@ -512,7 +512,7 @@ def interval_of(kind: str, rate: float) -> float:
 async def run_clients(
     urls: Sequence[str], kinds: Sequence[str], rate: float, record: Record, stop: asyncio.Event
 ) -> None:
-    """Put the clients on all LBs until ``stop`` is set; what is open then is allowed to finish (each has a deadline)."""
+    """Put the clients on all LBs until ``stop`` is set; what is open then may finish (each has a deadline)."""
     async with asyncio.TaskGroup() as group:
         for target in map(Target.of, urls):
             for kind in kinds:
@@ -627,7 +627,7 @@ class Clients:
 
 @contextmanager
 def clients(urls: Sequence[str], kinds: Sequence[str] = ALL, rate: float = RATE) -> Iterator[Clients]:
-    """Clients on these URLs (one for each LB) for the time of the ``with``; they are asked gently to stop at its end."""
+    """Clients on these URLs (one for each LB) for the time of the ``with``; asked gently to stop at its end."""
     with Clients(urls, kinds, rate) as traffic:
         yield traffic
 

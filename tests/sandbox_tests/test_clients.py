@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -66,11 +67,8 @@ def server(script: Script) -> Iterator[str]:
     listener = socket.create_server((HOST, 0), backlog=100)
 
     def converse(sock: socket.socket) -> None:
-        with sock:
-            try:
-                script(sock)
-            except OSError:
-                pass  # the client was faster
+        with sock, contextlib.suppress(OSError):  # the client was faster
+            script(sock)
 
     def accept() -> None:
         while True:
@@ -157,7 +155,7 @@ CUT_WEBSOCKET = b"HTTP/1.1 101 Switching Protocols\r\nX-Version: 1\r\n\r\n"
     ],
 )
 def test_a_failure_is_counted_once_under_its_cause(kind: str, script: Script, cause: str) -> None:
-    with server(script) as address, clients([address], kinds=[kind], rate=10) as traffic:
+    with server(script) as address, clients([address], kinds=[kind], rate=80) as traffic:
         traffic.wait_until(lambda report: report["clients"][kind]["failed"] >= 2)
     counts = traffic.report()["clients"][kind]
 
