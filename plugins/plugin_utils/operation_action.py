@@ -11,14 +11,13 @@ plain.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
-
-import requests  # noqa: F401  imported here, once, before the workers are forked: a worker that imports it takes 100 ms
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.common.parameters import remove_values
@@ -66,6 +65,7 @@ class OperationAction(ActionBase):
             check_mode=bool(self._task.check_mode),
             diff_mode=bool(self._task.diff),
             progress=_Progress(str(task_vars.get("inventory_hostname", "")), self._secrets(validation)),
+            controller_pid=os.getppid(),
         )
         if validation.error_messages:
             result: dict[str, Any] = {"failed": True, "msg": self._refusal(validation)}
