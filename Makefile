@@ -54,10 +54,10 @@ TESTS := $(VENV)/.tests build/collections/ansible_collections/zdd/rollout
 # --- what a user runs --------------------------------------------------------------------------------------------------
 
 demo: | $(SANDBOX)
-	$(RUN) tests.demo $(ARGS)
+	$(RUN) tests.rehearsal.demo $(ARGS)
 
 bench: | $(SANDBOX)
-	$(RUN) tests.bench $(ARGS)
+	$(RUN) tests.rehearsal.bench $(ARGS)
 
 sandbox: | $(SANDBOX)
 	@$(RUN) tests.sandbox serve $(ARGS)
@@ -77,13 +77,13 @@ unit: | $(TESTS)
 	$(PYTEST) $(PARALLEL) tests/unit tests/static/test_cores.py $(ARGS)
 
 conformance: | $(TESTS)
-	$(PYTEST) $(PARALLEL) tests/sandbox_tests $(ARGS)
+	$(PYTEST) $(PARALLEL) tests/conformance tests/sandbox_tests $(ARGS)
 
 integration: | $(TESTS)
-	$(PYTEST) $(PARALLEL) tests/integration_py $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not serial" tests/integration_py $(ARGS)
 
 end-to-end: | $(TESTS)
-	$(PYTEST) tests/end_to_end $(ARGS)
+	$(PYTEST) -m serial tests $(ARGS)
 
 molecule: | $(TESTS)
 	cd extensions && molecule test --all $(ARGS)
