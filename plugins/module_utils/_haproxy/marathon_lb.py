@@ -167,6 +167,14 @@ def undrained(views: Iterable[LbView], expected: Sequence[Server], idle_processe
     )
 
 
+def untaken_out(views: Iterable[LbView], expected: Sequence[Server]) -> str | None:
+    """What of :func:`undrained` can be told without counting workers: no instance sends new requests to ``expected``."""
+    views = list(views)
+    return _first(_not_taken_out_at(view, expected) for view in views) or _first(
+        _not_configured_out_at(view, expected) for view in views
+    )
+
+
 def _first(found: Iterable[str | None]) -> str | None:
     return next((text for text in found if text is not None), None)
 
@@ -311,20 +319,17 @@ class Watch:
         return undrained(views, self.expected, self.idle_processes)
 
     def untaken_out(self, views: Iterable[LbView]) -> str | None:
-        """What of :func:`undrained` can be told without counting workers."""
-        views = list(views)
-        return _first(_not_taken_out_at(view, self.expected) for view in views) or _first(
-            _not_configured_out_at(view, self.expected) for view in views
-        )
+        """:func:`untaken_out` for these servers."""
+        return untaken_out(views, self.expected)
 
     def look_admitted(self) -> list[LbView]:
         """Ask all instances what tells of admission."""
-        self.views = each(lambda lb: _seen(lb, lambda view: _may_be_admitted_at(view, self.expected)), self._lbs)
+        self.views = each(lambda lb: seen(lb, lambda view: _may_be_admitted_at(view, self.expected)), self._lbs)
         return self.views
 
     def look_taken_out(self) -> list[LbView]:
         """Ask all instances for what :meth:`untaken_out` judges."""
-        self.views = each(lambda lb: _seen(lb, lambda view: _not_taken_out_at(view, self.expected) is None), self._lbs)
+        self.views = each(lambda lb: seen(lb, lambda view: _not_taken_out_at(view, self.expected) is None), self._lbs)
         return self.views
 
     def look_drained(self) -> list[LbView]:
@@ -385,7 +390,7 @@ class Watch:
         self._context.sleep(seconds)
 
 
-def _seen(lb: MarathonLb, wants_configuration: Callable[[LbView], bool]) -> LbView:
+def seen(lb: MarathonLb, wants_configuration: Callable[[LbView], bool]) -> LbView:
     """Ask for the statistics, and for the configuration when these are as wanted."""
     try:
         view = LbView(lb.name, lb.stats())

@@ -18,7 +18,8 @@ def _silent(_text: str) -> None:
 class Context:
     """Check mode, diff mode, progress and the clock. ``now`` is monotonic; times are in seconds.
 
-    ``progress`` shows one line to a person; ``warn`` adds a warning to the result.
+    ``progress`` shows one line to a person; ``warn`` adds a warning to the result. ``controller_pid`` is the process of
+    the whole run, ``None`` in a module, which cannot know it.
     """
 
     check_mode: bool = False
@@ -27,6 +28,7 @@ class Context:
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     warnings: list[str] = field(default_factory=list)
+    controller_pid: int | None = None
 
     def warn(self, text: str) -> None:
         """Add ``text`` to the warnings of the result, once."""

@@ -259,7 +259,7 @@ def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: Id
     batch; the last share stays, warm, for the bake.
     """
     steps: list[Step] = []
-    receiving, left = to.instances, away.instances
+    receiving, left = min(to.instances, target), away.instances
     batch = policy.batch_size or target
     while True:
         idle = min(left, idle_tasks(receiving, left, target))

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What marathon-lb will make of a plan, asked of its model before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._errors import Rejected
+from .._haproxy.marathon_lb import ipv4_of, servers_of
+from .._haproxy.marathon_lb_decision import NEW_INSTANCES, Undecidable
+from .._rollout.planner import Plan
+from .deployment_group import alive_tasks, disabled_by
+from .observation import Observation
+
+Json = Mapping[str, Any]
+
+_LATER = "9999-01-01T00:00:00.000Z"
+
+
+def scaled_last(app: Json) -> dict[str, Any]:
+    """``app`` as it would be right after it was scaled."""
+    return {**app, "versionInfo": {**(app.get("versionInfo") or {}), "lastScalingAt": _LATER}}
+
+
+def taken_out(apps: Sequence[Json], app: Json) -> tuple[int, int]:
+    """How many tasks of ``app`` marathon-lb would take out, were these the apps, and how many it has alive.
+
+    :raises Rejected: marathon-lb would write no configuration any more.
+    """
+    try:
+        disabled = disabled_by(apps, ipv4_of)
+    except Undecidable as error:
+        raise Rejected(
+            "no_configuration",
+            f"marathon-lb would stop writing configurations for all apps: {error}. Nothing was changed.",
+        ) from None
+    tasks = alive_tasks(app)
+    gone = [task for task in tasks if all((row.backend, row.server) in disabled for row in servers_of(app, task))]
+    return len(gone), len(tasks)
+
+
+def check_turn(apps: Sequence[Json], receiver_id: str, other_id: str, *, everything: bool) -> None:
+    """Refuse to turn the traffic when the outcome would not be the wanted one.
+
+    :raises Rejected: says what marathon-lb would do instead.
+    """
+    after = [scaled_last(app) if app["id"] == receiver_id else app for app in apps]
+    by_id = {app["id"]: app for app in after}
+    receiver, other = by_id[receiver_id], by_id[other_id]
+    lost, _alive = taken_out(after, receiver)
+    if lost:
+        raise Rejected(
+            "wrong_outcome",
+            f"marathon-lb would take out {lost} tasks of {receiver_id}, which is to receive the traffic. Nothing was changed.",
+        )
+    gone, alive = taken_out(after, other)
+    if everything and gone < alive:
+        raise Rejected(
+            "wrong_outcome",
+            f"marathon-lb would leave {alive - gone} of {alive} tasks of {other_id} with traffic when {receiver_id} is "
+            "to receive all of it. Nothing was changed.",
+        )
+
+
+def check_prediction(observed: Observation, made: Plan, app: Json) -> None:
+    """Ask the model what becomes of the group when the new colour is created, and when the traffic is turned to it.
+
+    The tasks of the new colour do not exist yet: they are imagined, all alive.
+
+    :raises Rejected: the outcome would not be the wanted one.
+    """
+    old = observed.app(made.old.app_id) if made.old else None
+    if old is None or not any(step.name == "create" for step in made.steps):
+        return
+    new = imagined(app)
+    apps = [old, new]
+    if made.warm:
+        check_turn(apps, old["id"], new["id"], everything=True)
+    all_traffic = all(step.all_traffic for step in made.steps if step.name == "switched")
+    if NEW_INSTANCES in new["labels"]:
+        check_turn(apps, new["id"], old["id"], everything=all_traffic)
+    else:
+        taken_out(apps, old)
+
+
+def imagined(app: Json) -> dict[str, Any]:
+    """``app`` as Marathon would show it with all its tasks alive, at addresses that nobody has."""
+    ports = max(1, len(app.get("portDefinitions") or app.get("ports") or ()), len(_mappings(app)))
+    tasks = [
+        {
+            "id": f"imagined.{number}",
+            "appId": app["id"],
+            "host": f"0.0.{number // 256}.{number % 256}",
+            "ports": [1 + index for index in range(ports)],
+            "ipAddresses": [{"ipAddress": f"0.1.{number // 256}.{number % 256}", "protocol": "IPv4"}],
+            "state": "TASK_RUNNING",
+            "healthCheckResults": [{"alive": True}],
+        }
+        for number in range(app["instances"])
+    ]
+    checks = [{"protocol": "HTTP", "timeoutSeconds": 20, "intervalSeconds": 60, "gracePeriodSeconds": 300,
+               "maxConsecutiveFailures": 3, "portIndex": 0, **check} for check in app["healthChecks"]]  # fmt: skip
+    return {**scaled_last(app), "tasks": tasks, "healthChecks": checks}
+
+
+def _mappings(app: Json) -> Sequence[Any]:
+    container = app.get("container") or {}
+    return (container.get("docker") or {}).get("portMappings") or container.get("portMappings") or ()

@@ -1,0 +1,204 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe a deployment group and plan the steps from there to the goal. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .._errors import InvalidInput
+from .._haproxy.endpoints import MARATHON_LB_SPEC, instances
+from .._haproxy.marathon_lb_decision import drained_count
+from .._invocation.context import Context
+from .._marathon.client import MARATHON_SPEC, Marathon
+from .._marathon.definitions import app_path, service_ports
+from .._marathon.definitions import check_definition as check_types
+from .._marathon.deployment_group import (
+    assigned_ports,
+    check_definition,
+    colour_definition,
+    group_name,
+    same_version,
+    started_at,
+    template_is_stock,
+    version_of,
+)
+from .._marathon.observation import Observation, observe_group
+from .._marathon.prediction import check_prediction
+from .._rollout.planner import GOALS, Plan, Policy, Wanted, plan
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **MARATHON_SPEC,
+    **MARATHON_LB_SPEC,
+    "goal": {"type": "str", "choices": list(GOALS), "default": "deploy"},
+    "app": {"type": "dict"},
+    "src": {"type": "path"},
+    "group": {"type": "str"},
+    "version": {"type": "str"},
+    "batch_size": {"type": "str", "default": "100%"},
+    "bake_seconds": {"type": "float", "default": 0},
+    "keep_old": {"type": "bool", "default": False},
+    "checks": {"type": "bool", "default": False},
+    "hooks": {"type": "dict", "default": {}},
+    "fresh_state": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+}
+ARGUMENT_RULES: dict[str, Any] = {
+    "mutually_exclusive": [("app", "src")],
+    "required_one_of": [("app", "src", "group")],
+    "required_if": [("goal", "deploy", ("app", "src"), True)],
+}
+
+HOOKABLE = ("create", "healthy", "checked", "switched", "drained", "bake", "reduce", "scale", "retire", "rollback")
+
+
+def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """See the module's documentation."""
+    definition = _definition(params)
+    deploys = params["goal"] == "deploy"
+    if deploys:
+        check_definition(definition)
+    name = group_name(definition, params["group"])
+    hooks = _hooks(params["hooks"])
+    with Marathon.from_params(params, context) as marathon:
+        observed = observe_group(marathon, instances(params), name, context, params["retry_timeout"])
+        if deploys and not observed.apps:
+            _refuse_foreign_port(marathon, definition)
+    count = max((app["instances"] for app in observed.apps), default=definition.get("instances") or 1)
+    policy = Policy(
+        batch_size=_batch_size(params["batch_size"], count),
+        bake_seconds=params["bake_seconds"],
+        keep_old=params["keep_old"],
+        checks=params["checks"],
+        hooks=hooks,
+    )
+    wanted = _wanted(definition, params["version"], observed) if deploys else None
+    made = plan(observed.group, params["goal"], policy, wanted, _idle_tasks)
+    result = {"changed": False, "plan": {**made.as_dict(), "group": name}}
+    app = None
+    if deploys and made.new_id is not None:
+        app = _app_to_deploy(definition, params, observed, made, wanted.version, name)
+        check_prediction(observed, made, app)
+    result["plan"]["app"] = app
+    result["plan"]["to"] = wanted.version if wanted else _version_at_the_end(made, observed)
+    result["plan"]["from"] = made.old.version if made.old else None
+    result["plan"]["lines"] = _lines(made, result["plan"])
+    return result
+
+
+def _idle_tasks(receiving: int, other: int, target: int) -> int:
+    return drained_count(other, other, receiving, target)
+
+
+def _definition(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The wanted definition; only an id for goals that need none."""
+    definition = params["app"]
+    if params["src"]:
+        definition = _read(params["src"])
+    if definition is None:
+        return {"id": params["group"]}
+    check_types(definition)
+    return definition
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise InvalidInput("invalid_option", f"Option src: {path} cannot be read ({why}).") from None
+    except yaml.YAMLError as error:
+        raise InvalidInput("invalid_definition", f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise InvalidInput("invalid_definition", f"{path} holds no app definition (a mapping), but: {str(found)[:80]!r}")
+    return found
+
+
+def _hooks(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    for step, files in given.items():
+        if step not in HOOKABLE:
+            raise InvalidInput("invalid_option", f"Option hooks: {step!r} is no step; steps are {', '.join(HOOKABLE)}.")
+        if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+            raise InvalidInput("invalid_option", f"Option hooks: {step} needs a list of task files, not {files!r}.")
+    return {step: list(files) for step, files in given.items()}
+
+
+def _batch_size(text: str, count: int) -> int | None:
+    """``"25%"`` (rounded up) or ``"3"``; ``None`` for all at once."""
+    number = text.strip().removesuffix("%").strip()
+    if not number.isdecimal() or int(number) < 1 or (text.strip().endswith("%") and int(number) > 100):
+        raise InvalidInput(
+            "invalid_option", f"Option batch_size is {text!r}; it is a count like 3, or a share like 25%, and at least 1."
+        )
+    size = -(-count * int(number) // 100) if text.strip().endswith("%") else int(number)
+    return None if size >= count else size
+
+
+def _wanted(definition: Mapping[str, Any], version: str | None, observed: Observation) -> Wanted:
+    return Wanted(
+        base_id=app_path(definition["id"]),
+        version=version or version_of(definition),
+        instances=definition.get("instances"),
+        same_as=frozenset(app["id"] for app in observed.apps if same_version(definition, app)),
+    )
+
+
+def _app_to_deploy(
+    definition: Mapping[str, Any],
+    params: Mapping[str, Any],
+    observed: Observation,
+    made: Plan,
+    version: str,
+    name: str,
+) -> dict[str, Any]:
+    """The new colour's definition: as it stands where the app is there already (a rollout goes on), else a new one."""
+    live = observed.app(made.new_id)
+    creates = any(step.name == "create" for step in made.steps)
+    if live is not None and not creates:
+        return {**definition, "id": live["id"], "labels": live["labels"], "instances": live["instances"]}
+    fresh = params["fresh_state"] == "always" or (params["fresh_state"] == "auto" and template_is_stock(observed.heads))
+    return colour_definition(
+        definition,
+        colour=made.new_colour,
+        group=name,
+        version=version,
+        started_at=started_at(observed.apps, datetime.now(UTC)),
+        target=made.target,
+        instances=made.instances,
+        turnable=made.old is None or made.old.target is not None,
+        fresh_state=fresh,
+        live_ports=assigned_ports(observed.apps[-1]) if observed.apps else (),
+    )
+
+
+def _refuse_foreign_port(marathon: Marathon, definition: Mapping[str, Any]) -> None:
+    """Two apps outside of a common group on one service port give a configuration that HAProxy refuses."""
+    wanted_ports = {port for port in service_ports(definition) if port}
+    for app in marathon.apps(embed=()):
+        shared = wanted_ports & set(service_ports(app)) if app.get("labels", {}).get("HAPROXY_GROUP") else set()
+        if shared:
+            raise InvalidInput(
+                "port_taken",
+                f"The service port {min(shared)} of {definition['id']} is served by {app['id']}, which is not in its "
+                "deployment group. Give that app the label HAPROXY_DEPLOYMENT_GROUP first, or choose another port.",
+            )
+
+
+def _version_at_the_end(made: Plan, observed: Observation) -> str | None:
+    if made.goal == "promote" and observed.group.new is not None:
+        return observed.group.new.version
+    return made.old.version if made.old else None
+
+
+def _lines(made: Plan, described: Mapping[str, Any]) -> list[str]:
+    """The plan for people."""
+    if not made.steps:
+        return [*made.notes, f"{described['group']}: nothing to do, {described['to'] or 'nothing'} is live."]
+    head = f"{described['group']}: {described['from'] or 'nothing'} -> {described['to'] or 'nothing'} ({made.goal})"
+    steps = [f"{number}. {step.name}: {step.title}" for number, step in enumerate(made.steps, 1)]
+    return [head, *made.notes, *steps]
