@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
-from tests.sandbox.marathon.standin import Agent, MarathonStandIn, Request
+from tests.sandbox.marathon.members import Request
+from tests.sandbox.marathon.model import Agent
+from tests.sandbox.marathon.standin import MarathonStandIn
 
 __all__ = ["Agent", "MarathonStandIn", "Request"]
