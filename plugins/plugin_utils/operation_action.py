@@ -26,6 +26,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._invocation.context import Context
 from ..module_utils._invocation.execution import execute
+from ..module_utils._invocation.secrets import secrets_in_addresses
 
 _display = Display()
 
@@ -81,7 +82,7 @@ class OperationAction(ActionBase):
         return text
 
     def _secrets(self, validation: ValidationResult) -> set[str]:
-        return set(validation._no_log_values)
+        return set(validation._no_log_values) | secrets_in_addresses(validation.validated_parameters)
 
     def _masked(
         self, result: dict[str, Any], params: Mapping[str, Any], validation: ValidationResult, context: Context

@@ -11,6 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .context import Context
 from .execution import execute
+from .secrets import secrets_in_addresses
 
 
 def run_as_module(operation: ModuleType) -> None:
@@ -24,6 +25,7 @@ def run_as_module(operation: ModuleType) -> None:
         supports_check_mode=True,
         **getattr(operation, "ARGUMENT_RULES", {}),
     )
+    module.no_log_values.update(secrets_in_addresses(module.params))
     context = Context(check_mode=module.check_mode, diff_mode=module._diff)
     result = execute(operation, module.params, context)
     for text in context.warnings:

@@ -184,6 +184,18 @@ def wanted(definition: Mapping[str, Any], live: Mapping[str, Any] | None) -> dic
     return after
 
 
+def replacement(definition: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to send as a full replacement (``partialUpdate=false``) so that :func:`wanted` comes true.
+
+    It keeps the form in which the user wrote the definition, which is the one that this Marathon understands.
+    """
+    body = editable(definition)
+    body.setdefault("instances", live["instances"])
+    for key in _SET_BY_SERVER & live.keys():
+        body.setdefault(key, live[key])
+    return body
+
+
 def differences(definition: Mapping[str, Any], live: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Return ``{key: {"before", "after"}}`` for each top-level key that ``definition`` would change in the live app."""
     after = wanted(definition, live)

@@ -23,7 +23,7 @@ LISTENING = Pauses(first=2, factor=4, longest=600)
 DEAF = Pauses(first=1, factor=1.5, longest=30)
 
 _FIRST_GAP = 0.1
-_LONGEST_GAP = 10.0
+_LONGEST_GAP = 30.0
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
 _CONNECT_WAIT = 2.0
@@ -38,8 +38,9 @@ class Events:
 
     ``types``: which events Marathon shall send. ``matters(event)``: which of them wake (it runs in the thread; an
     event is its data, with the type in ``eventType``). A burst wakes once: between two wake-ups lies a gap that
-    doubles each time, from 0.1 s to 10 s, so the number of wake-ups grows with the logarithm of the time only. A
-    stream that was lost or came back wakes too, since events may have been missed.
+    doubles each time, from 0.1 s to 30 s, so there are few of them however many events come. Each is followed by a
+    second one after the gap, since Marathon may show a thing a moment after it has told of it. A stream that was lost
+    or came back wakes too, since events may have been missed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Events:
         self._matters = matters
         self._changed = threading.Condition()
         self._awake = False
+        self._echo = False
         self._connected = False
         self._tried = False
         self._closed = False
@@ -86,20 +88,19 @@ class Events:
 
     def rest(self, seconds: float) -> bool:
         """Rest until something that matters has happened since the last rest (then ``True``), ``seconds`` at most."""
-        start = time.monotonic()
-        deadline = start + seconds
+        deadline = time.monotonic() + seconds
         with self._changed:
             earliest = self._woke_at + self._gap
             while True:
                 now = time.monotonic()
-                if self._awake and now >= earliest:
-                    self._awake = False
+                if (self._awake or self._echo) and now >= earliest:
+                    self._awake, self._echo = False, self._awake
                     self._woke_at = now
                     self._gap = min(max(_FIRST_GAP, self._gap * 2), _LONGEST_GAP)
                     return True
                 if now >= deadline:
                     return False
-                until = min(earliest, deadline) if self._awake else deadline
+                until = min(earliest, deadline) if self._awake or self._echo else deadline
                 self._changed.wait(until - now)
 
     def _listen(self) -> None:

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait until an app is as its definition says, or until it is clear that it will not get there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._errors import Hopeless, NotFound
+from .._invocation.context import Context
+from .._wait import wait_until
+from .client import Marathon
+from .definitions import app_path, differences
+from .events import Events
+from .progress import ENDED, is_current, launched, present_failure, unsettled
+
+_TYPES = (
+    "deployment_success",
+    "deployment_failed",
+    "status_update_event",
+    "health_status_changed_event",
+    "unhealthy_instance_kill_event",
+)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One look: the app, its queue entry where it was worth a request, and what the looks before tell."""
+
+    app: Mapping[str, Any]
+    entry: Mapping[str, Any] | None
+    waited: float
+    failures: int
+
+
+class Settling:
+    """Watches one app. Open :meth:`events` before the change, then :meth:`wait`.
+
+    ``offer_timeout``: how long (s) to wait for an agent that has what the app asks for.
+    """
+
+    def __init__(self, marathon: Marathon, app_id: str, context: Context, *, offer_timeout: float = 60.0) -> None:
+        self._marathon = marathon
+        self._app_id = app_path(app_id)
+        self._context = context
+        self._offer_timeout = offer_timeout
+        self._launched = -1
+        self._progress_at = context.now()
+        self._failures: dict[str, Mapping[str, Any]] = {}
+        self._deploying = True
+
+    def events(self) -> Events:
+        """The subscription that makes looks come when they are worth it."""
+        return Events(self._marathon, _TYPES, self._matters)
+
+    def wait(
+        self,
+        events: Events,
+        *,
+        timeout: float,
+        definition: Mapping[str, Any] | None = None,
+        changed: bool = False,
+    ) -> dict[str, Any]:
+        """Return the app when nothing is missing any more; ``timeout`` in seconds.
+
+        ``definition``: what the app has to be; ``changed`` is for the errors, and says that a deployment has just
+        begun, so that the first look is not worth a request yet.
+
+        :raises Hopeless: the app crash-loops, gets no offers, fails its checks, or was changed or removed by others.
+        :raises DeadlinePassed: after ``timeout``.
+        """
+
+        def pending(sight: Sight) -> str | None:
+            self._refuse_another(sight.app, definition)
+            return unsettled(
+                sight.app,
+                sight.entry,
+                waited=sight.waited,
+                failures=sight.failures,
+                offer_timeout=self._offer_timeout,
+            )
+
+        deadline = self._context.now() + timeout
+        if changed:
+            events.rest(min(events.pauses.after(None), timeout))
+        left = max(deadline - self._context.now(), 0.0)
+        sight = wait_until(self._context, self._look, pending, timeout=left, pauses=events.pauses, rest=events.rest)
+        return dict(sight.app)
+
+    def _look(self) -> Sight:
+        try:
+            app = self._marathon.app(self._app_id)
+        except NotFound:
+            raise Hopeless(
+                "app_removed",
+                f"{self._app_id} is gone: its deployment was cancelled, or somebody removed it.",
+                system=self._marathon.url,
+            ) from None
+        now = self._context.now()
+        if launched(app) > self._launched:
+            self._launched, self._progress_at = launched(app), now
+        self._deploying = bool(app.get("deployments"))
+        failures = self._failures_of(app)
+        if failures and not present_failure(app):
+            # Marathon keeps no failure of a task that ended well, but should not have ended (TASK_FINISHED).
+            app["lastTaskFailure"] = failures[-1]
+        waited = now - self._progress_at
+        missing = launched(app) < app["instances"]
+        entry = None
+        if missing and (failures or waited >= self._offer_timeout):
+            entry = self._marathon.queue_of(self._app_id)
+        return Sight(app, entry, waited, len(failures))
+
+    def _failures_of(self, app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The failures of the present definition that were seen so far, in the answers or among the events."""
+        failure = present_failure(app)
+        if failure:
+            self._failures[failure["taskId"]] = failure
+        return [seen for seen in list(self._failures.values()) if is_current(app, seen.get("version"))]
+
+    def _refuse_another(self, app: Mapping[str, Any], definition: Mapping[str, Any] | None) -> None:
+        changed = sorted(differences(definition, app).keys() - {"instances"}) if definition is not None else []
+        if changed:
+            raise Hopeless(
+                "changed_meanwhile",
+                f"{self._app_id} is not what was asked for any more ({', '.join(changed)}): its deployment was "
+                "cancelled, or somebody changed it.",
+                system=self._marathon.url,
+                detail=changed,
+            )
+
+    def _matters(self, event: Mapping[str, Any]) -> bool:
+        """Runs in the thread of the event stream: it only adds to a dict and reads a flag."""
+        kind = event["eventType"]
+        if kind in ("deployment_success", "deployment_failed"):
+            return concerns(event, self._app_id)
+        if event.get("appId") != self._app_id:
+            return False
+        if kind == "status_update_event":
+            if event.get("taskStatus") in ENDED and event.get("taskStatus") != "TASK_KILLED":
+                self._failures[event["taskId"]] = {**event, "state": event["taskStatus"]}
+                return True
+            return not self._deploying
+        return kind == "unhealthy_instance_kill_event" or not self._deploying
+
+
+def concerns(event: Mapping[str, Any], app_id: str) -> bool:
+    """Whether an event of a deployment is about this app; one with an empty plan may be about any."""
+    steps = (event.get("plan") or {}).get("steps") or []
+    actions = [action for step in steps for action in step.get("actions", [])]
+    return not actions or any(action.get("app") == app_id for action in actions)

@@ -1,0 +1,226 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An app is there as its definition says, has so many instances, or is absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.yaml import HAS_YAML, yaml_load
+
+from .._errors import InvalidInput, NotFound, OperationError
+from .._invocation.context import Context
+from .._invocation.outcome import outcome
+from .._marathon.client import MARATHON_SPEC, Marathon
+from .._marathon.definitions import (
+    app_path,
+    check_definition,
+    editable,
+    is_scale_only,
+    normalise,
+    replacement,
+    wanted,
+)
+from .._marathon.ending import ENDING_TYPES, Ending
+from .._marathon.events import Events
+from .._marathon.progress import counts, unsettled
+from .._marathon.settling import Settling
+from .._wait import WAIT_SPEC
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **MARATHON_SPEC,
+    "wait": WAIT_SPEC["wait"],
+    "wait_timeout": WAIT_SPEC["wait_timeout"],
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "app": {"type": "dict"},
+    "src": {"type": "path"},
+    "app_id": {"type": "str"},
+    "instances": {"type": "int"},
+    "force": {"type": "bool", "default": False},
+    "offer_timeout": {"type": "float", "default": 60},
+}
+
+ARGUMENT_RULES: dict[str, Any] = {
+    "mutually_exclusive": [["app", "src"]],
+    "required_one_of": [["app", "src", "app_id"]],
+}
+
+
+def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Return ``{app, changed, diff?, version, deployment_id, tasks, requests}``; ``tasks`` has counts."""
+    definition = _definition(params)
+    app_id = app_path(params["app_id"] if params["app_id"] is not None else definition["id"])
+    if app_id == "/":
+        raise InvalidInput("invalid_option", "Option app_id: / is the root group, not an app.")
+    with Marathon.from_params(params, context) as marathon:
+        live = _live(marathon, app_id)
+        if params["state"] == "absent":
+            return _absent(marathon, app_id, live, params, context)
+        if definition is None:
+            definition = _scaled(marathon, app_id, live, params["instances"])
+        return _present(marathon, app_id, live, definition, params, context)
+
+
+def _present(
+    marathon: Marathon,
+    app_id: str,
+    live: Mapping[str, Any] | None,
+    definition: Mapping[str, Any],
+    params: Mapping[str, Any],
+    context: Context,
+) -> dict[str, Any]:
+    before = normalise(live) if live is not None else None
+    result = outcome(context, "app", before, wanted(definition, live))
+    if context.check_mode:
+        return _with_facts(result, marathon, live, None)
+    if not result["changed"] and (not params["wait"] or live is None or unsettled(live) is None):
+        return _with_facts(result, marathon, live, None)
+    deployment, app = None, live
+    settling = Settling(marathon, app_id, context, offer_timeout=params["offer_timeout"])
+    if params["wait"]:
+        with settling.events() as events:
+            if result["changed"]:
+                deployment = _change(marathon, app_id, live, definition, params["force"])
+            app = _settled(settling, events, definition, params["wait_timeout"], result["changed"])
+    else:
+        deployment = _change(marathon, app_id, live, definition, params["force"])
+        app = marathon.app(app_id)
+    result["app"] = normalise(app)
+    return _with_facts(result, marathon, app, deployment)
+
+
+def _settled(
+    settling: Settling, events: Events, definition: Mapping[str, Any], timeout: float, changed: bool
+) -> dict[str, Any]:
+    try:
+        return settling.wait(events, timeout=timeout, definition=definition, changed=changed)
+    except OperationError as error:
+        error.changed = error.changed or changed
+        raise
+
+
+def _change(
+    marathon: Marathon,
+    app_id: str,
+    live: Mapping[str, Any] | None,
+    definition: Mapping[str, Any],
+    force: bool,
+) -> str | None:
+    if live is None:
+        deployments = marathon.create_app(editable(definition), force=force).get("deployments") or []
+        return deployments[0]["id"] if deployments else None
+    if is_scale_only(definition, live):
+        return marathon.scale_app(app_id, definition["instances"], force, app=live)
+    return marathon.update_app(app_id, replacement(definition, live), force=force, partial=False)
+
+
+def _absent(
+    marathon: Marathon,
+    app_id: str,
+    live: Mapping[str, Any] | None,
+    params: Mapping[str, Any],
+    context: Context,
+) -> dict[str, Any]:
+    """Marathon takes the app from its list at once and kills the tasks afterwards: so wait for the deployment."""
+    result = outcome(context, "app", normalise(live) if live is not None else None, None)
+    deployment = None
+    if context.check_mode:
+        return _with_facts(result, marathon, None, None)
+    if not params["wait"]:
+        if live is not None:
+            deployment = marathon.delete_app(app_id, params["force"])
+        return _with_facts(result, marathon, None, deployment)
+    ending = Ending(marathon, context, apps=[app_id])
+    with Events(marathon, ENDING_TYPES, ending.matters) as events:
+        if live is not None:
+            deployment = marathon.delete_app(app_id, params["force"])
+        try:
+            ending.wait(events, timeout=params["wait_timeout"], just_begun=live is not None)
+        except OperationError as error:
+            error.changed = error.changed or live is not None
+            raise
+    return _with_facts(result, marathon, None, deployment)
+
+
+def _with_facts(
+    result: dict[str, Any], marathon: Marathon, app: Mapping[str, Any] | None, deployment: str | None
+) -> dict[str, Any]:
+    return {
+        **result,
+        "version": app.get("version") if app is not None else None,
+        "deployment_id": deployment,
+        "tasks": counts(app).as_dict() if app is not None else None,
+        "requests": marathon.requests,
+    }
+
+
+def _live(marathon: Marathon, app_id: str) -> dict[str, Any] | None:
+    try:
+        return marathon.app(app_id)
+    except NotFound:
+        return None
+
+
+def _scaled(marathon: Marathon, app_id: str, live: Mapping[str, Any] | None, instances: int | None) -> dict[str, Any]:
+    if live is None:
+        raise NotFound(
+            "not_found",
+            f"There is no app {app_id} at {marathon.url}; to create it, give its definition in app or src.",
+            system=marathon.url,
+        )
+    # As it is, but for the count: then nothing but the count can differ.
+    count = live["instances"] if instances is None else instances
+    return {**editable(live), "instances": count}
+
+
+def _definition(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The definition with the count of ``instances``; ``None`` where only an id is given.
+
+    :raises InvalidInput: it cannot be read or used.
+    """
+    definition = params["app"]
+    if params["src"] is not None:
+        definition = _read(Path(params["src"]))
+    if params["instances"] is not None and params["instances"] < 0:
+        raise InvalidInput("invalid_option", "Option instances: a count is 0 or more.")
+    if definition is None:
+        return None
+    if not isinstance(definition, Mapping):
+        raise InvalidInput("invalid_definition", f"{params['src']}: an app definition is a mapping.")
+    if params["app_id"] is not None:
+        given = definition.get("id", params["app_id"])
+        if isinstance(given, str) and app_path(given) != app_path(params["app_id"]):
+            raise InvalidInput(
+                "invalid_option", f"The definition has the id {given}, the option app_id is {params['app_id']}."
+            )
+        definition = {**definition, "id": given}
+    if params["instances"] is not None:
+        definition = {**definition, "instances": params["instances"]}
+    if params["state"] == "present":
+        check_definition(definition)
+    elif not isinstance(definition.get("id"), str):
+        raise InvalidInput("invalid_definition", "The app definition has no id.")
+    return dict(definition)
+
+
+def _read(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise InvalidInput("unreadable_file", f"Option src: {path} cannot be read: {why}.") from None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        not_json = str(error)
+    if not HAS_YAML:
+        raise InvalidInput("unreadable_file", f"Option src: {path} is no JSON ({not_json}), and YAML needs PyYAML.")
+    try:
+        return yaml_load(text)
+    except Exception as error:  # noqa: BLE001  PyYAML may be missing, so its error class has no name here
+        why = " ".join(str(error).split())
+        raise InvalidInput("unreadable_file", f"Option src: {path} is neither JSON nor YAML: {why}") from None
