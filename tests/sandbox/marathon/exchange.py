@@ -85,7 +85,7 @@ def parsed(body: bytes) -> Any:
         raise ApiError(400, {"message": "Invalid JSON", "details": _parser_text(text, error)}) from error
 
 
-TASK_ID = re.compile(r"^(.+)\.(instance-|marathon-)([^_.]+)([._][^_.]+(\.\d+)?)?$")
+TASK_ID = re.compile(r"^(.+)\.(instance-|marathon-)([^_.]+)([._].+)?$")
 OLD_TASK_ID = re.compile(r"^(.+)[._]([^_.]+)$")
 UUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 
