@@ -11,7 +11,7 @@ back by a number: Marathon might kill a running task and keep the one that is no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "group": {"type": "str", "required": True},
     "app_id": {"type": "str", "required": True},
     "instances": {"type": "int"},
+    "other_instances": {"type": "int"},
     "all_traffic": {"type": "bool", "default": True},
     "trim": {"type": "bool", "default": False},
     "wait_timeout": {"type": "float", "default": 60},
@@ -103,14 +104,14 @@ class _Switch:
         self.started = context.now()
         self.deadline = self.started + params["wait_timeout"]
         self.turn = Turn()
+        self.idle: list[str] = []
 
     def run(self) -> dict[str, Any]:
         observed = self._observe()
         app, other = self._apps(observed)
         before = self._described(observed)
         if other is None:
-            views = [] if self.context.check_mode else self._wait_served(app, None)
-            return self._result(before, before, views)
+            return self._alone(app, before)
         surplus = self._surplus(app), self._surplus(other)
         receives = self._receives(observed, app)
         if receives and not any(surplus):
@@ -131,6 +132,20 @@ class _Switch:
         views = self._wait_served(app, other)
         self._report_surplus(app)
         return self._result(before, self._described(observed), views)
+
+    def _alone(self, app: Json, before: Json) -> dict[str, Any]:
+        """The only app has the traffic; what is left of a touch is removed as long as it does not serve."""
+        if self.context.check_mode:
+            return self._result(before, before, [])
+        if self._surplus(app):
+            new = self._wait_starting(app["id"])
+            if new is not None:
+                self.marathon.kill_tasks([new["id"]], scale=True, force=True)
+                self.turn = Turn("removal")
+                app, _other = self._apps(self._observe())
+        views = self._wait_served(app, None)
+        self._report_surplus(app)
+        return self._result(before, {**before, "instances": {app["id"]: app["instances"]}}, views)
 
     def _observe(self) -> Observation:
         return observe_group(self.marathon, self.lbs, self.name, self.context, self._left())
@@ -153,7 +168,8 @@ class _Switch:
 
     def _surplus(self, app: Json) -> int:
         """How many instances an interrupted touch has left; 0 where the count is not known."""
-        return max(0, app["instances"] - self.params["instances"]) if self.params["instances"] else 0
+        count = self.params["instances" if app["id"] == self.app_id else "other_instances"]
+        return max(0, app["instances"] - count) if count else 0
 
     def _turn_to(self, observed: Observation, app: Json, other: Json) -> None:
         check_turn(observed.apps, app["id"], other["id"], everything=self.params["all_traffic"])
@@ -226,14 +242,21 @@ class _Switch:
     def _wait_launched(self, app_id: str, known: set[str]) -> dict[str, Any] | None:
         """The task that was not there before, ``None`` when no agent takes it in time."""
 
-        def new() -> dict[str, Any] | None:
+        return self._wait_task(app_id, lambda task: _instance(task) not in known)
+
+    def _wait_starting(self, app_id: str) -> dict[str, Any] | None:
+        """A task that is launched and does not serve yet, ``None`` when there is none in time."""
+        return self._wait_task(app_id, lambda task: not is_alive(task))
+
+    def _wait_task(self, app_id: str, wanted: Callable[[Json], bool]) -> dict[str, Any] | None:
+        def found() -> dict[str, Any] | None:
             tasks = self.marathon.tasks(app_id)
-            return next((task for task in tasks if _instance(task) not in known and task["state"] != "TASK_KILLING"), None)
+            return next((task for task in tasks if wanted(task) and task["state"] != "TASK_KILLING"), None)
 
         try:
             return wait_until(
                 self.context,
-                new,
+                found,
                 lambda task: None if task else f"the extra instance of {app_id} is launched",
                 timeout=min(self.params["offer_timeout"], self._left()),
                 pauses=_LAUNCH_PAUSES,
@@ -315,6 +338,7 @@ class _Switch:
             disabled = disabled_by([app, other], ipv4_of)
             rows = _servers(other, alive_tasks(other))
             out = [row for row in rows if (row.backend, row.server) in disabled]
+            self.idle = [task["id"] for task in alive_tasks(other) if set(servers_of(other, task)) <= set(out)]
             if self.params["all_traffic"] and len(out) < len(rows):
                 raise OperationError(
                     "wrong_outcome",
@@ -356,6 +380,8 @@ class _Switch:
         result["changed"] = result["changed"] or self.turn.method != "none"
         result["method"] = self.turn.method
         result["extra_task"] = self.turn.extra_task
+        result["count"] = self.params["instances"]
+        result["idle_tasks"] = self.idle
         result["lbs"] = [view.name for view in views]
         result["seconds"] = round(self.context.now() - self.started, 3)
         return result

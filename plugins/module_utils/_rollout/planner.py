@@ -47,13 +47,19 @@ class Policy:
 
 @dataclass(frozen=True)
 class Step:
-    """One step. ``app_id`` is the app that it is about, ``count`` a number of its tasks, ``file`` a hook."""
+    """One step. ``app_id`` is the app that it is about, ``count`` a number of its tasks, ``file`` a hook.
+
+    ``other_count`` is how many instances the other app is meant to have; ``trim``: more of them may be removed by
+    turning the traffic to and fro, since both apps are fit to serve.
+    """
 
     name: str
     title: str
     app_id: str = ""
     other_id: str = ""
     count: int = 0
+    other_count: int = 0
+    trim: bool = False
     warm: bool = False
     all_traffic: bool = True
     file: str = ""
@@ -122,11 +128,11 @@ def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks)
         note = f"{new.app_id} is not the wanted version, {old.app_id} is: it is rolled back."
         return replace(back, goal="deploy", notes=(note, *back.notes))
     if new.traffic is Traffic.ALL:
-        before = [*_shift(new, old, new.instances, policy, idle_tasks), _retire(old, new)]
+        before = [*_shift(new, old, new.target or new.instances, policy, idle_tasks, trim=True), _retire(old, new)]
         note = f"{new.app_id} ({new.version}) takes all traffic: its rollout is finished first."
         rest = _replace(new, None, policy, wanted, idle_tasks)
     else:
-        before = [*_shift(old, new, _live_count(old, new, policy), policy, idle_tasks), _retire(new, old)]
+        before = [*_shift(old, new, _live_count(old, new, policy), policy, idle_tasks, trim=False), _retire(new, old)]
         note = f"{new.app_id} ({new.version}) was left half-way and is not the wanted version: it is rolled back first."
         rest = _replace(old, None, policy, wanted, idle_tasks)
     return replace(rest, steps=(*before, *rest.steps), notes=(note, *rest.notes))
@@ -177,7 +183,7 @@ def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, id
     planned = new or Colour(app_id, colour, wanted.version, created, 0, target, Traffic.NONE, old.turnable)
     steps = [
         *_start(old, new, planned, policy),
-        *_shift(planned, old, target, policy, idle_tasks),
+        *_shift(planned, old, target, policy, idle_tasks, trim=True),
         *_baked(planned, old, policy),
     ]
     if policy.keep_old:
@@ -201,7 +207,7 @@ def _promote(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
     steps = (
         _healthy(new.app_id, new.instances),
         *_checked(policy, new.app_id),
-        *_shift(new, old, target, policy, idle_tasks),
+        *_shift(new, old, target, policy, idle_tasks, trim=True),
         _retire(old, new),
     )
     return Plan("promote", "promoted", old, new.app_id, new.colour, new.instances, target, False, steps)
@@ -215,7 +221,7 @@ def _roll_back(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
         count = old.instances if old else 0
         return Plan("rollback", "unchanged", old, None, None, count, count, False, (), (note,))
     count = _live_count(old, new, policy)
-    steps = (*_shift(old, new, count, policy, idle_tasks), _retire(new, old))
+    steps = (*_shift(old, new, count, policy, idle_tasks, trim=False), _retire(new, old))
     return Plan("rollback", "rolled back", old, new.app_id, new.colour, new.instances, count, False, steps)
 
 
@@ -246,13 +252,15 @@ def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> 
     steps: list[Step] = []
     if new is None:
         title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
-        steps.append(Step("create", title, app_id, old.app_id, count, warm))
+        steps.append(Step("create", title, app_id, old.app_id, count, warm=warm))
     elif warm and new.healthy < new.instances and new.traffic is Traffic.NONE:
         steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 
 
-def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: IdleTasks) -> list[Step]:
+def _shift(
+    to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: IdleTasks, *, trim: bool
+) -> list[Step]:
     """Turn the traffic from ``away`` to ``to``, all at once where the counts allow it, else in shares.
 
     After each share the drained tasks are removed, so that both apps together never have more than ``target`` plus one
@@ -261,13 +269,16 @@ def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: Id
     steps: list[Step] = []
     receiving, left = min(to.instances, target), away.instances
     batch = policy.batch_size or target
+    if trim and policy.batch_size is None and receiving == target and left == target + 1:
+        left = target  # the rest of an interrupted touch, or one instance less is wanted: the switch removes it
     while True:
         idle = min(left, idle_tasks(receiving, left, target))
         if idle:
             everything = idle == left
             what = "all traffic" if everything else "the next share of the traffic"
             title = f"{what} goes to {to.app_id}"
-            steps.append(Step("switched", title, to.app_id, away.app_id, receiving, all_traffic=everything))
+            counts = {"count": receiving, "other_count": left, "trim": trim, "all_traffic": everything}
+            steps.append(Step("switched", title, to.app_id, away.app_id, **counts))
             title = f"{idle} tasks of {away.app_id} finish what they are doing"
             steps.append(Step("drained", title, away.app_id, to.app_id, idle))
             if everything:

@@ -184,6 +184,9 @@ class World:
         elif step.name in ("switched", "warmed"):
             self.receiver = step.app_id
             assert self.counts[step.app_id] == step.count
+            if step.trim and step.other_count:
+                assert 0 <= self.counts[step.other_id] - step.other_count <= 1
+                self.counts[step.other_id] = step.other_count
             if step.all_traffic and step.other_id in self.counts:
                 assert self.idle(step.other_id) == self.counts[step.other_id]
         elif step.name == "drained":

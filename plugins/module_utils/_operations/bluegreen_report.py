@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say what a rollout did: a summary for people, a dictionary for machines, a file where one is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._errors import InvalidInput
+from .._invocation.context import Context
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "plan": {"type": "dict", "required": True},
+    "journal": {"type": "list", "elements": "dict", "default": []},
+    "started": {"type": "float", "required": True},
+    "ended": {"type": "float", "required": True},
+    "result": {"type": "str", "required": True},
+    "failure": {"type": "str"},
+    "path": {"type": "path"},
+}
+
+
+def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """See the module's documentation."""
+    report = _report(params)
+    changed = False
+    if params["path"] and not context.check_mode:
+        changed = _write(Path(params["path"]), report)
+    return {"changed": changed, "report": report, "lines": _lines(report)}
+
+
+def _report(params: Mapping[str, Any]) -> dict[str, Any]:
+    plan = params["plan"]
+    return {
+        "group": plan.get("group"),
+        "from": plan.get("from"),
+        "to": plan.get("to"),
+        "result": params["result"],
+        "failure": params["failure"] or None,
+        "instances": plan.get("target"),
+        "duration_s": round(params["ended"] - params["started"], 3),
+        "steps": _steps(params["journal"], params["started"]),
+        "sessions_cut": sum(int(entry.get("sessions_cut") or 0) for entry in params["journal"]),
+    }
+
+
+def _steps(journal: Sequence[Mapping[str, Any]], started: float) -> list[dict[str, Any]]:
+    """Each step lasts from the end of the one before it to its own."""
+    steps, before = [], started
+    for entry in journal:
+        ended = float(entry["ended"])
+        steps.append({"name": entry["name"], "title": entry.get("title"), "duration_s": round(ended - before, 3)})
+        before = ended
+    return steps
+
+
+def _lines(report: Mapping[str, Any]) -> list[str]:
+    lines = [f"{report['group']}: {report['from'] or 'nothing'} -> {report['to'] or 'nothing'}: {report['result']}"]
+    if report["instances"]:
+        lines[0] += f", {report['instances']} instances, {report['duration_s']:.1f} s"
+    lines += [f"{step['duration_s']:7.2f} s  {step['name']}: {step['title']}" for step in report["steps"]]
+    if report["sessions_cut"]:
+        lines.append(f"{report['sessions_cut']} sessions were cut.")
+    if report["failure"]:
+        lines.append(f"because: {report['failure']}")
+    return lines
+
+
+def _write(path: Path, report: Mapping[str, Any]) -> bool:
+    """Write the file whole or not at all; whether it changed."""
+    text = json.dumps(report, indent=2) + "\n"
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        staged.write_text(text, encoding="utf-8")
+        staged.replace(path)
+    except OSError as error:
+        raise InvalidInput("invalid_option", f"Option path: {path} cannot be written ({error.strerror}).") from None
+    return True

@@ -1,0 +1,80 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bluegreen_report
+short_description: Say what a rollout did
+description:
+  - Makes the summary of a rollout from its plan and its journal, for people and for machines, and writes it to a file where one is
+    wanted.
+options:
+  plan:
+    description: The plan, as M(zdd.rollout.bluegreen_plan) returned it.
+    type: dict
+    required: true
+  journal:
+    description: The steps that were done, each with C(name), C(title), C(ended) (seconds since the epoch) and C(sessions_cut).
+    type: list
+    elements: dict
+    default: []
+  started:
+    description: When the rollout began, in seconds since the epoch.
+    type: float
+    required: true
+  ended:
+    description: When it ended, in seconds since the epoch.
+    type: float
+    required: true
+  result:
+    description: What came of it.
+    type: str
+    required: true
+  failure:
+    description: Why it failed.
+    type: str
+  path:
+    description: A JSON file to write.
+    type: path
+extends_documentation_fragment:
+  - zdd.rollout.attributes
+author:
+  - The zdd.rollout contributors (@zdd-rollout)
+"""
+
+EXAMPLES = r"""
+- name: Tell what was done
+  zdd.rollout.bluegreen_report:
+    plan: "{{ planned.plan }}"
+    started: 1772355600.0
+    ended: 1772355604.2
+    result: promoted
+    path: report.json
+"""
+
+RETURN = r"""
+report:
+  description: The report, as it is written to the file.
+  returned: success
+  type: dict
+  sample: {group: shop_web, from: "1", to: "2", result: promoted, failure: null, instances: 4, duration_s: 4.2, steps: [], sessions_cut: 0}
+lines:
+  description: The report for people.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ..module_utils._invocation.module import run_as_module
+from ..module_utils._operations import bluegreen_report
+
+
+def main() -> None:
+    """Run the operation with the arguments of this process."""
+    run_as_module(bluegreen_report)
+
+
+if __name__ == "__main__":
+    main()
