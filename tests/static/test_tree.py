@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ PLUGINS = ROOT / "plugins"
 HEADER = "\n".join(Path(__file__).read_text().splitlines()[:3])
 
 # The options that tell a plugin where the system is, and the action group that sets them once.
-CONNECTIONS = {"marathon_url": "marathon", "marathon_lb_url": "marathon", "haproxy_socket": "haproxy"}
+CONNECTIONS = {"marathon_url": "marathon", "marathon_lb_url": "marathon_lb", "socket": "haproxy"}
 
 
 def names(folder: str) -> set[str]:
@@ -32,6 +33,10 @@ def names(folder: str) -> set[str]:
 
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
+
+
+def operation(name: str) -> ModuleType:
+    return importlib.import_module(f"ansible_collections.zdd.rollout.plugins.module_utils._operations.{name}")
 
 
 def texts() -> list[tuple[Path, str]]:
@@ -64,20 +69,23 @@ def test_action_groups_name_plugins_that_exist() -> None:
 @pytest.mark.parametrize("name", sorted(names("module_utils/_operations")))
 def test_a_plugin_that_needs_a_connection_is_in_the_group_that_gives_it(name: str) -> None:
     groups = load(ROOT / "meta" / "runtime.yml")["action_groups"]
-    operation = importlib.import_module(f"ansible_collections.zdd.rollout.plugins.module_utils._operations.{name}")
-    connections = {group for option, group in CONNECTIONS.items() if option in operation.ARGUMENT_SPEC}
+    connections = {group for option, group in CONNECTIONS.items() if option in operation(name).ARGUMENT_SPEC}
     assert connections <= {group for group, members in groups.items() if name in members}
 
 
-@pytest.mark.parametrize("group", ["marathon", "haproxy"])
-def test_all_plugins_of_an_action_group_take_the_options_that_the_group_is_there_for(group: str) -> None:
-    """``module_defaults`` of a group reach every member; one that does not know an option refuses to run."""
-    specs = {
-        name: importlib.import_module(f"ansible_collections.zdd.rollout.plugins.module_utils._operations.{name}")
-        for name in load(ROOT / "meta" / "runtime.yml")["action_groups"][group]
-    }
-    common = set.intersection(*(set(operation.ARGUMENT_SPEC) for operation in specs.values()))
-    assert {"timeout"} <= common
+@pytest.mark.parametrize("role", roles())
+def test_what_a_role_sets_for_an_action_group_is_known_to_all_its_members(role: str) -> None:
+    """One that does not know an option refuses to run."""
+    groups = load(ROOT / "meta" / "runtime.yml")["action_groups"]
+    unknown = [
+        f"{name}: {option}"
+        for path in (ROOT / "roles" / role / "tasks").rglob("*.yml")
+        for task in load(path)
+        for group, options in task.get("module_defaults", {}).items()
+        for name in groups[group.rpartition(".")[2]]
+        for option in set(options) - set(operation(name).ARGUMENT_SPEC)
+    ]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("role", roles())
@@ -109,17 +117,23 @@ def test_every_variable_of_a_role_says_what_it_is(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", roles())
-def test_the_variables_of_a_role_carry_its_name_or_are_those_of_the_connection(role: str) -> None:
+def test_the_variables_of_a_role_carry_its_name(role: str) -> None:
     options = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
-    operations = names("module_utils/_operations")
-    known = {
-        option
-        for name in operations
-        for option in importlib.import_module(
-            f"ansible_collections.zdd.rollout.plugins.module_utils._operations.{name}"
-        ).ARGUMENT_SPEC
+    assert [name for name in options if not name.startswith(f"{role}_")] == []
+
+
+@pytest.mark.parametrize("role", roles())
+def test_every_variable_that_the_tasks_of_a_role_use_is_in_its_argument_specs(role: str) -> None:
+    folder = ROOT / "roles" / role
+    known = set(load(folder / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"])
+    used = {
+        name
+        for path in folder.rglob("*.yml")
+        if path.parent.name != "meta"
+        for name in re.findall(rf"(?<![\w.]){role}_[a-z_]+\b", path.read_text())
     }
-    assert [name for name in options if not name.startswith(f"{role}_") and name not in known] == []
+    modules = names("modules")
+    assert used - known - modules == set()
 
 
 @pytest.mark.parametrize(
