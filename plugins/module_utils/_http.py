@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -308,4 +309,4 @@ def _cause(error: Exception) -> str:
         inner = deeper
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
-    return str(inner).rpartition(": ")[2] or type(inner).__name__
+    return re.sub(r"^\[Errno \d+\] ", "", str(inner).rpartition(": ")[2]) or type(inner).__name__

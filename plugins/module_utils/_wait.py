@@ -45,12 +45,14 @@ def wait_until(
     timeout: float,
     pauses: Pauses,
     rest: Callable[[float], object] | None = None,
+    look_at_once: bool = True,
 ) -> State:
     """Look until ``pending(state)`` is ``None`` and return that state. Times are in seconds.
 
     ``pending`` names what is missing: that text is the progress line and the message when the deadline passes.
     What cannot get better is raised by ``look`` or ``pending``. ``rest(seconds)`` may come back early (an event was
-    seen); it only makes the next look come sooner. The last look is at the deadline.
+    seen); it only makes the next look come sooner. The last look is at the deadline. Without ``look_at_once`` the first
+    look comes after the first pause: what was begun a moment ago is not worth a request yet.
 
     :raises DeadlinePassed: after ``timeout``; ``detail`` has the key ``state`` when the state is plain data.
     """
@@ -58,6 +60,9 @@ def wait_until(
     deadline = context.now() + timeout
     shown, shown_at = None, -_PROGRESS_EVERY
     pause: float | None = None
+    if not look_at_once:
+        pause = pauses.after(None)
+        rest(min(pause, timeout))
     while True:
         state = look()
         missing = pending(state)

@@ -65,11 +65,15 @@ class Ending:
 
         :raises DeadlinePassed: after ``timeout``.
         """
-        deadline = self._context.now() + timeout
-        if just_begun:
-            events.rest(min(events.pauses.after(None), timeout))
-        left = max(deadline - self._context.now(), 0.0)
-        wait_until(self._context, self.running, unended, timeout=left, pauses=events.pauses, rest=events.rest)
+        wait_until(
+            self._context,
+            self.running,
+            unended,
+            timeout=timeout,
+            pauses=events.pauses,
+            rest=events.rest,
+            look_at_once=not just_begun,
+        )
 
     def end_of(self, deployment_id: str) -> Mapping[str, Any] | None:
         """The event of its end, if it was seen."""

@@ -31,7 +31,8 @@ ENDED = frozenset(
 _LONG_BACKOFF = 5.0
 _LOOP = 2
 
-_KILLED_BY_CHECK = "health check failed"
+# What Marathon's message of such a failure says.
+KILLED_BY_CHECK = "health check failed"
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ def _missing(app: Json, now: Counts) -> str | None:
         return None
     word = "healthy" if app.get("healthChecks") else "running"
     parts = [f"{now.healthy if app.get('healthChecks') else now.running} of {now.instances} tasks {word}"]
+    if app.get("healthChecks") and now.running > now.healthy:
+        parts.append(f"{now.running - now.healthy} not healthy")
     if app.get("readinessChecks") and now.ready < now.running:
         parts.append(f"{now.running - now.ready} not ready")
     for count, what in ((now.staging, "staging"), (now.old, "old"), (now.ending, "ending")):
@@ -179,7 +182,7 @@ def _crash_loop(app: Json, entry: Json | None, failures: int) -> tuple[str, str]
 
 def _failing_checks(app: Json, failures: int) -> tuple[str, str] | None:
     failure = present_failure(app)
-    if failure is None or failures < _LOOP or _KILLED_BY_CHECK not in (failure.get("message") or ""):
+    if failure is None or failures < _LOOP or KILLED_BY_CHECK not in (failure.get("message") or ""):
         return None
     return "checks_fail", f"{app['id']} fails its health checks, so Marathon kills its tasks: {_told(failure)}"
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from .._wait import wait_until
 from .client import Marathon
 from .definitions import app_path, differences
 from .events import Events
-from .progress import ENDED, is_current, launched, present_failure, unsettled
+from .progress import ENDED, KILLED_BY_CHECK, is_current, launched, present_failure, unsettled
 
 _TYPES = (
     "deployment_success",
@@ -47,10 +48,11 @@ class Settling:
         self._app_id = app_path(app_id)
         self._context = context
         self._offer_timeout = offer_timeout
-        self._launched = -1
+        self._launched = 0
         self._progress_at = context.now()
         self._failures: dict[str, Mapping[str, Any]] = {}
         self._deploying = True
+        self._missing = True
 
     def events(self) -> Events:
         """The subscription that makes looks come when they are worth it."""
@@ -83,12 +85,24 @@ class Settling:
                 offer_timeout=self._offer_timeout,
             )
 
-        deadline = self._context.now() + timeout
-        if changed:
-            events.rest(min(events.pauses.after(None), timeout))
-        left = max(deadline - self._context.now(), 0.0)
-        sight = wait_until(self._context, self._look, pending, timeout=left, pauses=events.pauses, rest=events.rest)
+        def rest(seconds: float) -> None:
+            events.rest(min(seconds, self._until_offers_count()))
+
+        sight = wait_until(
+            self._context,
+            self._look,
+            pending,
+            timeout=timeout,
+            pauses=events.pauses,
+            rest=rest,
+            look_at_once=not changed,
+        )
         return dict(sight.app)
+
+    def _until_offers_count(self) -> float:
+        """Seconds until it is worth asking why nothing is launched; infinite when that is asked already, or needless."""
+        left = self._progress_at + self._offer_timeout - self._context.now()
+        return left if self._missing and left > 0 else math.inf
 
     def _look(self) -> Sight:
         try:
@@ -108,9 +122,9 @@ class Settling:
             # Marathon keeps no failure of a task that ended well, but should not have ended (TASK_FINISHED).
             app["lastTaskFailure"] = failures[-1]
         waited = now - self._progress_at
-        missing = launched(app) < app["instances"]
+        self._missing = launched(app) < app["instances"]
         entry = None
-        if missing and (failures or waited >= self._offer_timeout):
+        if self._missing and (failures or waited >= self._offer_timeout):
             entry = self._marathon.queue_of(self._app_id)
         return Sight(app, entry, waited, len(failures))
 
@@ -144,7 +158,11 @@ class Settling:
                 self._failures[event["taskId"]] = {**event, "state": event["taskStatus"]}
                 return True
             return not self._deploying
-        return kind == "unhealthy_instance_kill_event" or not self._deploying
+        if kind == "unhealthy_instance_kill_event":
+            why = f"{KILLED_BY_CHECK}: {event.get('reason')}"
+            self._failures[event["taskId"]] = {**event, "state": "TASK_KILLED", "message": why}
+            return True
+        return not self._deploying
 
 
 def concerns(event: Mapping[str, Any], app_id: str) -> bool:

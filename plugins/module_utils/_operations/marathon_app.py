@@ -135,6 +135,8 @@ def _absent(
             deployment = marathon.delete_app(app_id, params["force"])
         return _with_facts(result, marathon, None, deployment)
     ending = Ending(marathon, context, apps=[app_id])
+    if live is None and not ending.running():
+        return _with_facts(result, marathon, None, None)
     with Events(marathon, ENDING_TYPES, ending.matters) as events:
         if live is not None:
             deployment = marathon.delete_app(app_id, params["force"])

@@ -102,8 +102,6 @@ class _Killing:
             return self._send(ids)
         with Events(self._marathon, _TYPES, _ended(awaited, self._apps)) as events:
             deployments = self._send(ids)
-            if ids:
-                events.rest(min(events.pauses.after(None), self._params["wait_timeout"]))
             try:
                 wait_until(
                     self._context,
@@ -112,6 +110,7 @@ class _Killing:
                     timeout=self._params["wait_timeout"],
                     pauses=events.pauses,
                     rest=events.rest,
+                    look_at_once=not ids,
                 )
             except OperationError as error:
                 error.changed = error.changed or self._changed
