@@ -71,6 +71,7 @@ class Agents:
         """Kill everything and return when nothing is left."""
         if self._launcher is not None:
             self._launcher.cancel()
+            await asyncio.wait([self._launcher])
         for handle in self._escalations.values():
             handle.cancel()
         loop = asyncio.get_running_loop()

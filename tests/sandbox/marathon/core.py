@@ -98,11 +98,12 @@ class Marathon:
         self._offers = asyncio.create_task(self._offer())
 
     async def stop(self) -> None:
+        ended = [*self.deployments.suspend(), *self.health.stop()]
         if self._offers is not None:
             self._offers.cancel()
-        self.deployments.suspend()
-        self.health.stop()
+            ended.append(self._offers)
         self.events.cut_all()
+        await asyncio.gather(*ended, return_exceptions=True)
         await self.agents.stop()
 
     async def _offer(self) -> None:

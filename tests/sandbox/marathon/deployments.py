@@ -240,11 +240,13 @@ class Deployments:
         self._tasks.pop(deployment_id).cancel()
         self._events.publish("deployment_failed", id=plan.id, plan=plan.shown(), reason=CANCELLED)
 
-    def suspend(self) -> None:
-        """The leader is gone; the plans are kept."""
-        for task in self._tasks.values():
+    def suspend(self) -> list[asyncio.Task[None]]:
+        """The leader is gone; the plans are kept. Returns what is being cancelled."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
         self._tasks.clear()
+        return tasks
 
     def resume(self) -> None:
         """A new leader begins each plan anew."""

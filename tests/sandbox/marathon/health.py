@@ -91,15 +91,15 @@ class HealthChecks:
             for version in [one for one in versions if one not in live]:
                 self._stop(versions.pop(version))
 
-    def stop(self) -> None:
-        for versions in self._checkers.values():
-            for checker in (one for checkers in versions.values() for one in checkers):
-                if checker.ticker is not None:
-                    checker.ticker.cancel()
-        for task in self._background:
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End everything, with no event; returns what is being cancelled."""
+        checkers = [one for versions in self._checkers.values() for found in versions.values() for one in found]
+        tasks = [*self._background, *(one.ticker for one in checkers if one.ticker is not None)]
+        for task in tasks:
             task.cancel()
         self._checkers.clear()
         self._watched.clear()
+        return tasks
 
     def leader_changed(self, apps: Mapping[str, App]) -> None:
         """A new leader knows no results and begins all checks anew."""
