@@ -215,7 +215,7 @@ def resolve(
     :raises InvalidInput: an address that is none. :raises Unreachable: a host name that has no address.
     """
     if not urls:
-        raise InvalidInput("invalid_option", "Option marathon_lb_url is empty.")
+        raise InvalidInput("invalid_option", "There is no address of a load balancer.")
     auth = None
     if username is not None:
         auth = "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode()
@@ -241,11 +241,12 @@ def _address(url: str) -> tuple[str, str, int]:
         port = -1
     if "@" in parts.netloc:  # not shown: it holds a password
         raise InvalidInput(
-            "invalid_option", "Option marathon_lb_url has credentials in an address; use lb_username and lb_password."
+            "invalid_option", "The address of a load balancer has credentials in it; use lb_username and lb_password."
         )
     if parts.scheme not in _PORTS or not parts.hostname or port == -1 or parts.path.strip("/") or parts.query:
         raise InvalidInput(
-            "invalid_option", f"Option marathon_lb_url: {url!r} is no address of the form http://host:{DEFAULT_PORT}."
+            "invalid_option",
+            f"{url!r} is no address of a load balancer, which is of the form http://host:{DEFAULT_PORT}.",
         )
     return parts.scheme, parts.hostname, port or DEFAULT_PORT
 

@@ -41,6 +41,7 @@ __all__ = [
     "Watch",
     "instances",
     "keep_alive_seconds",
+    "reach",
     "resolve",
     "servers_of",
     "unadmitted",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 LB_PAUSES = Pauses(0.02, 1.3, 0.25)
+_REACH_PAUSES = Pauses(0.1, 2, 2)
 IDLE_PROCESSES = 2  # the master and one worker
 
 _FIRST_PIDS_PAUSE = 0.15
@@ -168,7 +170,7 @@ def undrained(views: Iterable[LbView], expected: Sequence[Server], idle_processe
 
 
 def untaken_out(views: Iterable[LbView], expected: Sequence[Server]) -> str | None:
-    """What of :func:`undrained` can be told without counting workers: no instance sends new requests to ``expected``."""
+    """What of :func:`undrained` can be told without counting workers: whether new requests still come."""
     views = list(views)
     return _first(_not_taken_out_at(view, expected) for view in views) or _first(
         _not_configured_out_at(view, expected) for view in views
@@ -388,6 +390,26 @@ class Watch:
         if self._pids_due is not None:
             seconds = min(seconds, max(0.01, self._pids_due - self._context.now()))
         self._context.sleep(seconds)
+
+
+def reach(context: Context, lbs: Sequence[MarathonLb], timeout: float) -> None:
+    """See that every instance answers, before anything is waited for; one that reloads is given ``timeout`` seconds.
+
+    :raises Unreachable: an instance does not answer. :raises Rejected: an instance refuses.
+    """
+    deadline = context.now() + timeout
+    pause: float | None = None
+    while True:
+        try:
+            each(MarathonLb.stats, lbs)
+            return
+        except Unreachable as error:
+            left = deadline - context.now()
+            if left <= 0:
+                raise
+            context.progress(f"{error.message} (asked again for {left:.0f} s)")
+            pause = _REACH_PAUSES.after(pause)
+            context.sleep(min(pause, left))
 
 
 def seen(lb: MarathonLb, wants_configuration: Callable[[LbView], bool]) -> LbView:
