@@ -17,12 +17,11 @@ from .observation import Observation
 
 Json = Mapping[str, Any]
 
-_LATER = "9999-01-01T00:00:00.000Z"
+_BEFORE, _AFTER = "1970-01-01T00:00:00.000Z", "9999-01-01T00:00:00.000Z"
 
 
-def scaled_last(app: Json) -> dict[str, Any]:
-    """``app`` as it would be right after it was scaled."""
-    return {**app, "versionInfo": {**(app.get("versionInfo") or {}), "lastScalingAt": _LATER}}
+def _scaled(app: Json, moment: str) -> dict[str, Any]:
+    return {**app, "versionInfo": {**(app.get("versionInfo") or {}), "lastScalingAt": moment}}
 
 
 def taken_out(apps: Sequence[Json], app: Json) -> tuple[int, int]:
@@ -42,27 +41,26 @@ def taken_out(apps: Sequence[Json], app: Json) -> tuple[int, int]:
     return len(gone), len(tasks)
 
 
-def check_turn(apps: Sequence[Json], receiver_id: str, other_id: str, *, everything: bool) -> None:
-    """Refuse to turn the traffic when the outcome would not be the wanted one.
+def unwanted_outcome(apps: Sequence[Json], receiver_id: str, other_id: str, *, everything: bool) -> str | None:
+    """What marathon-lb would do instead of turning the traffic to ``receiver_id``; ``None`` when it would turn it.
 
-    :raises Rejected: says what marathon-lb would do instead.
+    ``everything``: no healthy task of the other app may keep traffic. Tasks that are dying count for marathon-lb: while
+    there are any, it may leave live ones in service.
+
+    :raises Rejected: marathon-lb would write no configuration any more.
     """
-    after = [scaled_last(app) if app["id"] == receiver_id else app for app in apps]
+    after = [_scaled(app, _AFTER if app["id"] == receiver_id else _BEFORE) for app in apps]
     by_id = {app["id"]: app for app in after}
-    receiver, other = by_id[receiver_id], by_id[other_id]
-    lost, _alive = taken_out(after, receiver)
+    lost, _alive = taken_out(after, by_id[receiver_id])
     if lost:
-        raise Rejected(
-            "wrong_outcome",
-            f"marathon-lb would take out {lost} tasks of {receiver_id}, which is to receive the traffic. Nothing was changed.",
-        )
-    gone, alive = taken_out(after, other)
+        return f"marathon-lb would take out {lost} tasks of {receiver_id}, which is to receive the traffic"
+    gone, alive = taken_out(after, by_id[other_id])
     if everything and gone < alive:
-        raise Rejected(
-            "wrong_outcome",
-            f"marathon-lb would leave {alive - gone} of {alive} tasks of {other_id} with traffic when {receiver_id} is "
-            "to receive all of it. Nothing was changed.",
+        return (
+            f"marathon-lb would leave {alive - gone} of {alive} tasks of {other_id} with traffic when {receiver_id} is to "
+            "receive all of it"
         )
+    return None
 
 
 def check_prediction(observed: Observation, made: Plan, app: Json) -> None:
@@ -77,13 +75,13 @@ def check_prediction(observed: Observation, made: Plan, app: Json) -> None:
         return
     new = imagined(app)
     apps = [old, new]
-    if made.warm:
-        check_turn(apps, old["id"], new["id"], everything=True)
-    all_traffic = all(step.all_traffic for step in made.steps if step.name == "switched")
-    if NEW_INSTANCES in new["labels"]:
-        check_turn(apps, new["id"], old["id"], everything=all_traffic)
-    else:
-        taken_out(apps, old)
+    taken_out(apps, old)
+    unwanted = unwanted_outcome(apps, old["id"], new["id"], everything=True) if made.warm else None
+    if unwanted is None and NEW_INSTANCES in new["labels"]:
+        all_traffic = all(step.all_traffic for step in made.steps if step.name == "switched" and not step.trim)
+        unwanted = unwanted_outcome(apps, new["id"], old["id"], everything=all_traffic)
+    if unwanted is not None:
+        raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.")
 
 
 def imagined(app: Json) -> dict[str, Any]:
@@ -103,7 +101,7 @@ def imagined(app: Json) -> dict[str, Any]:
     ]
     checks = [{"protocol": "HTTP", "timeoutSeconds": 20, "intervalSeconds": 60, "gracePeriodSeconds": 300,
                "maxConsecutiveFailures": 3, "portIndex": 0, **check} for check in app["healthChecks"]]  # fmt: skip
-    return {**scaled_last(app), "tasks": tasks, "healthChecks": checks}
+    return {**_scaled(app, _AFTER), "tasks": tasks, "healthChecks": checks}
 
 
 def _mappings(app: Json) -> Sequence[Any]:

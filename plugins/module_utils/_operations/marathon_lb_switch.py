@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import DeadlinePassed, InvalidInput, Locked, NotFound, OperationError
+from .._errors import DeadlinePassed, InvalidInput, Locked, NotFound, OperationError, Rejected
 from .._haproxy.endpoints import MARATHON_LB_SPEC, MarathonLb, instances
 from .._haproxy.marathon_lb import (
     LB_PAUSES,
@@ -28,13 +28,14 @@ from .._haproxy.marathon_lb import (
     unadmitted,
     untaken_out,
 )
-from .._haproxy.marathon_lb_decision import Undecidable
+from .._haproxy.marathon_lb_decision import EXCLUDED_STATES, Undecidable
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definitions import app_path
 from .._marathon.deployment_group import (
     alive_tasks,
+    by_age,
     disabled_by,
     group_name,
     has_fresh_state,
@@ -43,8 +44,8 @@ from .._marathon.deployment_group import (
     room_for_one_more,
     why_not_turnable,
 )
-from .._marathon.observation import Observation, observe_group
-from .._marathon.prediction import check_turn
+from .._marathon.observation import Observation, group_apps, observe_group
+from .._marathon.prediction import unwanted_outcome
 from .._parallel import each
 from .._wait import Pauses, wait_until
 
@@ -118,7 +119,7 @@ class _Switch:
             views = [] if self.context.check_mode else self._wait_served(app, other)
             return self._result(before, before, views)
         if self.context.check_mode:
-            check_turn(observed.apps, self.app_id, other["id"], everything=self.params["all_traffic"])
+            self._refuse_unwanted(observed.apps, other)
             return self._result(before, {**before, "receiver": self.app_id}, [])
         if surplus[1] and self.params["trim"]:
             observed = self._trim(observed, app, other)
@@ -172,7 +173,7 @@ class _Switch:
         return max(0, app["instances"] - count) if count else 0
 
     def _turn_to(self, observed: Observation, app: Json, other: Json) -> None:
-        check_turn(observed.apps, app["id"], other["id"], everything=self.params["all_traffic"])
+        self._refuse_unwanted(self._without_dying(app, other), other, turned_to=app)
         idle_extra = self._extra_without_traffic(observed, app)
         if idle_extra is not None:
             self.turn = Turn("removal")
@@ -181,6 +182,31 @@ class _Switch:
             self._touch(app)
         else:
             self._turn_by_reduction(observed, app, other)
+
+    def _refuse_unwanted(self, apps: Sequence[Json], other: Json, turned_to: Json | None = None) -> None:
+        receiver_id = turned_to["id"] if turned_to else self.app_id
+        unwanted = unwanted_outcome(apps, receiver_id, other["id"], everything=self._everything(other))
+        if unwanted is not None:
+            raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.", changed=self.turn.method != "none")
+
+    def _everything(self, other: Json) -> bool:
+        """Whether the other app has to lose all traffic; not while it has a task too many, which is trimmed then."""
+        return self.params["all_traffic"] and not self._surplus(other)
+
+    def _without_dying(self, app: Json, other: Json) -> list[dict[str, Any]]:
+        """The two apps, read again until no task of the other one is dying: marathon-lb counts those."""
+
+        def look() -> list[dict[str, Any]]:
+            return by_age(group_apps(self.marathon, self.name))
+
+        def dying(apps: Sequence[Json]) -> str | None:
+            tasks = [task for one in apps if one["id"] == other["id"] for task in one["tasks"]]
+            count = len([task for task in tasks if task["state"] in EXCLUDED_STATES])
+            return f"{count} tasks of {other['id']} are on their way" if count else None
+
+        if dying([app, other]) is None:
+            return [app, other]
+        return wait_until(self.context, look, dying, timeout=self._left(), pauses=_LOCK_PAUSES)
 
     def _extra_without_traffic(self, observed: Observation, app: Json) -> str | None:
         """A task of ``app`` beyond its count that serves nobody: taking it away is a touch."""
@@ -339,7 +365,7 @@ class _Switch:
             rows = _servers(other, alive_tasks(other))
             out = [row for row in rows if (row.backend, row.server) in disabled]
             self.idle = [task["id"] for task in alive_tasks(other) if set(servers_of(other, task)) <= set(out)]
-            if self.params["all_traffic"] and len(out) < len(rows):
+            if self._everything(other) and len(out) < len(rows):
                 raise OperationError(
                     "wrong_outcome",
                     f"marathon-lb leaves {len(rows) - len(out)} of {len(rows)} servers of {other['id']} with traffic.",
