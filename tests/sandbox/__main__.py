@@ -116,8 +116,16 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "idle keep-alive connections",
     )
     add("--nbthread", metavar="N", type=_count, default=1, help="threads of each HAProxy (default: 1)")
-    add("--http-credentials", metavar="USER:PASSWORD", help="Marathon asks for HTTP basic authentication")
-    add("--dcos-auth", action="store_true", help="Marathon asks for a token of the DC/OS login /acs/api/v1/auth/login")
+    add(
+        "--http-credentials",
+        metavar="USER:PASSWORD",
+        help="Marathon asks for HTTP basic authentication; with --dcos-auth it is the one user that may log in",
+    )
+    add(
+        "--dcos-auth",
+        action="store_true",
+        help="Marathon asks for a token of DC/OS's login, /acs/api/v1/auth/login on its own address",
+    )
     add("--workdir", metavar="DIR", type=Path, help="folder for logs and tasks, kept at the end (default: temporary)")
     add(
         "--until-stdin-closes",
@@ -137,8 +145,6 @@ def _serve(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
     lbs = tuple(chosen.lb)
     if len({host for host, _ in lbs}) != len(lbs):
         parser.error("argument --lb: the hosts have to differ, each load balancer binds the same service ports")
-    if chosen.http_credentials and chosen.dcos_auth:
-        parser.error("argument --dcos-auth: not allowed with argument --http-credentials")
     if chosen.http_credentials and ":" not in chosen.http_credentials:
         parser.error("argument --http-credentials: expected USER:PASSWORD")
     options = Options(

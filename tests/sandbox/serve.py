@@ -75,6 +75,7 @@ class Sandbox:
                     stock_template=options.stock_template,
                     nbthread=options.nbthread,
                     credentials=options.http_credentials,
+                    dcos_login=options.dcos_auth,
                 )
             )
         await asyncio.gather(*(lb.start() for lb in self.lbs), self._control.start(*self._control_address))

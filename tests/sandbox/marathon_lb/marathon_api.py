@@ -24,25 +24,30 @@ class Unavailable(Exception):
 
 
 class MarathonApi:
-    """A client of a cluster's members. ``credentials`` is ``user:password``, ``token`` one of DC/OS's login."""
+    """A client of a cluster's members.
+
+    ``credentials`` is ``user:password``, for HTTP basic or, with ``dcos_login``, for the login that gives a token.
+    """
 
     def __init__(
-        self, urls: Sequence[str], log: logging.Logger, *, credentials: str | None = None, token: str | None = None
+        self, urls: Sequence[str], log: logging.Logger, *, credentials: str | None = None, dcos_login: bool = False
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._next_stream = 0
         self._log = log
-        self._headers = {"User-Agent": AGENT}
-        if token:
-            self._headers["Authorization"] = f"token={token}"
-        elif credentials:
-            self._headers["Authorization"] = aiohttp.BasicAuth(*credentials.split(":", 1)).encode()
+        self._user, _, self._password = (credentials or f"{AGENT}:{AGENT}").partition(":")
+        self._dcos_login = dcos_login
+        self._authorization: dict[str, str] = {}
+        if credentials and not dcos_login:
+            self._authorization = {"Authorization": aiohttp.BasicAuth(self._user, self._password).encode()}
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
         """Open the connections' session; needs a running loop."""
         # The real one opens a new connection for each request.
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), headers=self._headers)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True), headers={"User-Agent": AGENT}
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -58,9 +63,14 @@ class MarathonApi:
         assert self._session is not None
         for position, url in enumerate(self._urls):
             try:
+                await self._log_in(url)
                 async with self._session.get(
-                    f"{url}/v2/apps", params={"embed": "apps.tasks"}, timeout=FETCH_TIMEOUT
+                    f"{url}/v2/apps",
+                    params={"embed": "apps.tasks"},
+                    headers=self._authorization,
+                    timeout=FETCH_TIMEOUT,
                 ) as response:
+                    self._forget_refused_token(response)
                     body = json.loads(await response.read())
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 self._log.info("cannot get the apps from %s, trying the next: %r", url, error)
@@ -78,21 +88,39 @@ class MarathonApi:
         assert self._session is not None
         member = self._urls[self._next_stream % len(self._urls)]
         self._next_stream += 1
+        await self._log_in(member)
         query = "&".join(["plan-format=light", *(f"event_type={name}" for name in EVENTS)])
         url = f"{member}/v2/events?{query}"
         for redirects_left in (1, 0):
             async with self._session.get(
                 url,
-                headers={"Accept": "text/event-stream", "Cache-Control": "no-cache"},
+                headers={"Accept": "text/event-stream", "Cache-Control": "no-cache", **self._authorization},
                 timeout=STREAM_TIMEOUT,
                 allow_redirects=False,  # aiohttp would drop the credentials on the way to the leader
             ) as response:
                 if response.status in (301, 302, 303, 307, 308) and redirects_left:
                     url = response.headers["Location"]
                     continue
+                self._forget_refused_token(response)
                 response.raise_for_status()
                 self._log.info("following events of %s", url)
                 async for line in response.content:
                     if line.startswith(b"data:"):
                         yield json.loads(line.removeprefix(b"data:"))["eventType"]
                 return
+
+    async def _log_in(self, url: str) -> None:
+        """Get a token from DC/OS's login at ``url``, unless there is one or none is needed."""
+        if not self._dcos_login or self._authorization:
+            return
+        assert self._session is not None
+        async with self._session.post(
+            f"{url}/acs/api/v1/auth/login", json={"uid": self._user, "password": self._password}, timeout=FETCH_TIMEOUT
+        ) as response:
+            response.raise_for_status()
+            self._authorization = {"Authorization": f"token={(await response.json())['token']}"}
+
+    def _forget_refused_token(self, response: aiohttp.ClientResponse) -> None:
+        """Have the next request log in anew when the token has expired."""
+        if self._dcos_login and response.status == 401:
+            self._authorization = {}

@@ -42,8 +42,8 @@ class MarathonLbStandIn:
 
     ``marathon_urls`` are the members of the cluster. HAProxy's statistics are at ``host:port`` (the port 9090 of the
     real one), the service ports are bound on ``host``; files go to ``workdir``. ``groups`` are marathon-lb's
-    ``--group``. ``stock_template`` leaves ``option idle-close-on-response`` out. ``credentials`` is ``user:password``,
-    ``token`` one of DC/OS's login.
+    ``--group``. ``stock_template`` leaves ``option idle-close-on-response`` out. ``credentials`` is ``user:password``
+    at Marathon, for HTTP basic or, with ``dcos_login``, for DC/OS's login.
 
     ``changes`` counts the configurations that were written, ``reloads`` those of HAProxy, its first start included.
     """
@@ -59,7 +59,7 @@ class MarathonLbStandIn:
         stock_template: bool = False,
         nbthread: int = 1,
         credentials: str | None = None,
-        token: str | None = None,
+        dcos_login: bool = False,
     ) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         taken = {port}
@@ -79,7 +79,7 @@ class MarathonLbStandIn:
         self._nbthread = nbthread
         self._log = _logger(self._place.folder)
         self._haproxy = Haproxy(self._place, self._log)
-        self._marathon = MarathonApi(marathon_urls, self._log, credentials=credentials, token=token)
+        self._marathon = MarathonApi(marathon_urls, self._log, credentials=credentials, dcos_login=dcos_login)
         self._alive: OrderedDict[str, bool] = OrderedDict()
         self._addresses: dict[str, str] = {}
         self._wake = asyncio.Event()
