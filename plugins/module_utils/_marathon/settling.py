@@ -100,7 +100,7 @@ class Settling:
         return dict(sight.app)
 
     def _until_offers_count(self) -> float:
-        """Seconds until it is worth asking why nothing is launched; infinite when that is asked already, or needless."""
+        """Seconds until it is worth asking why nothing is launched; infinite when it was asked, or is needless."""
         left = self._progress_at + self._offer_timeout - self._context.now()
         return left if self._missing and left > 0 else math.inf
 
