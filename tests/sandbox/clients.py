@@ -60,9 +60,9 @@ FAILURES_KEPT = 1000  # in full; all are counted
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 TEXT, CLOSE = 1, 8
 
-# How many clients of a kind each LB gets, and their share of the rate. Streams and websockets begin again when they have
-# ended. They are so many, and spread over their length, that whenever the traffic turns one has just begun: a drain then
-# takes their whole length each time, not a length that depends on luck. Each websocket message counts as a request.
+# How many clients of a kind each LB gets, and their share of the rate. Streams and websockets begin again when they
+# have ended. They are so many, and spread over their length, that one has just begun whenever the traffic turns: a
+# drain takes their whole length each time, not one that depends on luck. Each websocket message counts as a request.
 WORKERS = {"get": 8, "post": 6, "sticky": 4, "stream": 6, "websocket": 3}
 SHARES = {"get": 0.45, "post": 0.35, "sticky": 0.2}
 SHORTEST_INTERVAL = 0.1  # seconds; so that a stream that is refused is not asked for in a busy loop
