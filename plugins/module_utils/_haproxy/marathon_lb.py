@@ -401,7 +401,7 @@ def reach(context: Context, lbs: Sequence[MarathonLb], timeout: float) -> None:
     pause: float | None = None
     while True:
         try:
-            each(MarathonLb.stats, lbs)
+            each(lambda lb: lb.stats(), lbs)
             return
         except Unreachable as error:
             left = deadline - context.now()
