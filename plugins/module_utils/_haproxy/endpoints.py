@@ -116,15 +116,21 @@ class MarathonLb:
     def _get(self, path: str) -> str:
         """The body of a 200.
 
-        :raises Rejected: the LB refuses (3xx, 4xx); asking again would not help.
+        :raises Rejected: the LB refuses (3xx, 4xx), or is not trusted; asking again would not help.
         :raises Unreachable: no answer in time, or one of 5xx.
         """
         request = f"GET {path}"
         try:
             status, body = self._exchange(path)
+        except ssl.SSLCertVerificationError as error:
+            raise Rejected(
+                "untrusted",
+                f"lb {self.name}: its certificate is not trusted ({error.verify_message.rstrip('.')})",
+                system=self.url,
+                request=request,
+            ) from None
         except ssl.SSLError as error:
-            words = getattr(error, "verify_message", None) or error.reason or str(error)
-            raise self._silent(request, f"TLS: {words}") from None
+            raise self._silent(request, f"broken TLS, {error.reason or error}") from None
         except TimeoutError:
             raise self._silent(request, f"nothing within {self.timeout:g} s") from None
         except OSError as error:

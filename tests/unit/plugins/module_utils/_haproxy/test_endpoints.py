@@ -184,14 +184,14 @@ def test_the_certificate_is_checked_against_the_name_although_an_address_is_aske
 ) -> None:
     trusting = Tls(ca_path=str(certificate / "cert.pem"))
     assert ask_over_tls(monkeypatch, certificate, "lb.example.com", trusting) == 1
-    with pytest.raises(Unreachable, match=r"TLS: .*not valid for 'other\.example\.com'"):
+    with pytest.raises(Rejected, match=r"not trusted .*not valid for 'other\.example\.com'"):
         ask_over_tls(monkeypatch, certificate, "other.example.com", trusting)
 
 
 def test_an_authority_that_is_not_trusted_is_refused_unless_told(
     monkeypatch: pytest.MonkeyPatch, certificate: Path
 ) -> None:
-    with pytest.raises(Unreachable, match="self-signed"):
+    with pytest.raises(Rejected, match="self-signed"):
         ask_over_tls(monkeypatch, certificate, "lb.example.com", Tls())
     assert ask_over_tls(monkeypatch, certificate, "lb.example.com", Tls(validate_certs=False)) == 1
 
