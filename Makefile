@@ -24,6 +24,8 @@ ARGS ?=
 # The tools of this environment come first, and HAProxy may lie where only root's PATH looks.
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE := 1
+# Ansible refuses to run in a locale that is not UTF-8; this one is there on every Debian.
+export LC_ALL := C.UTF-8
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export ANSIBLE_HOME := $(CURDIR)/build/ansible
 
