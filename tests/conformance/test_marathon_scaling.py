@@ -215,3 +215,28 @@ def test_groups_are_scaled_and_deleted_as_a_whole(client: Client) -> None:
     client.json("DELETE", "/v2/groups/shop", force="true")
     assert client.json("GET", "/v2/apps")["apps"] == []
     assert client.ask("GET", "/v2/groups/shop").status_code == 404
+
+
+def test_wiped_tasks_are_replaced_by_new_instances(client: Client) -> None:
+    """Wiping ends the instance for good; Marathon's scale check wants another one at once."""
+    client.create(definition("/wiped", instances=2))
+    before = set(client.running("/wiped"))
+    victim = sorted(before)[0]
+
+    client.json("POST", "/v2/tasks/delete", {"ids": [victim]}, wipe="true")
+
+    live = client.until(lambda: set(client.running("/wiped")), lambda ids: len(ids) == 2 and victim not in ids)
+    assert not any(one.startswith(victim.split("._app")[0]) for one in live)
+
+
+def test_what_a_forced_cancel_left_too_much_goes_when_a_task_ends(marathon: Threaded, client: Client) -> None:
+    """A cancelled rolling upgrade leaves old and new tasks; the next end of a task makes Marathon count again."""
+    client.create(definition("/mixed", instances=2))
+    deployment = client.json("PUT", "/v2/apps/mixed", {"cmd": "sleep 1000"})["deploymentId"]
+    client.until(lambda: len(client.running("/mixed")), lambda count: count == 4)
+    assert client.ask("DELETE", f"/v2/deployments/{deployment}", force="true").status_code == 202
+    assert len(client.running("/mixed")) == 4
+
+    marathon.call(marathon.standin.task_kill, task=sorted(client.running("/mixed"))[0])
+
+    client.until(lambda: len(client.running("/mixed")), lambda count: count == 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from typing import IO
 
 from tests.sandbox.marathon.model import App, Instance, Task
 
+# s until an agent notices that a process has ended: Mesos looks every 0.1 to 1 s. Marathon lists the dead task as
+# running meanwhile, and of several that were killed together one goes after the other.
+REAPED_AFTER = (0.1, 0.4)
 GRACE = 3.0  # s between SIGTERM and SIGKILL where the app says nothing, as Mesos has it
 SIGNAL_NAMES = {signal.SIGTERM: "Terminated", signal.SIGKILL: "Killed"}
 Report = Callable[[Instance, Task, str, str], None]
@@ -62,6 +66,7 @@ class Agents:
         self._watched: dict[Task, int] = {}
         self._killed: set[Task] = set()
         self._escalations: dict[Task, asyncio.TimerHandle] = {}
+        self._reaping: dict[Task, asyncio.TimerHandle] = {}
         self._launcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -72,7 +77,7 @@ class Agents:
         if self._launcher is not None:
             self._launcher.cancel()
             await asyncio.wait([self._launcher])
-        for handle in self._escalations.values():
+        for handle in (*self._escalations.values(), *self._reaping.values()):
             handle.cancel()
         loop = asyncio.get_running_loop()
         for descriptor in self._watched.values():
@@ -135,15 +140,19 @@ class Agents:
         )
 
     def _ended(self, instance: Instance, task: Task) -> None:
+        loop = asyncio.get_running_loop()
         descriptor = self._watched.pop(task)
-        asyncio.get_running_loop().remove_reader(descriptor)
+        loop.remove_reader(descriptor)
         os.close(descriptor)
-        process = self._processes.pop(task)
-        _signal_group(process.pid, signal.SIGKILL)  # what it has left behind
-        code = process.wait()
+        _signal_group(self._processes[task].pid, signal.SIGKILL)  # what it has left behind
         escalation = self._escalations.pop(task, None)
         if escalation is not None:
             escalation.cancel()
+        self._reaping[task] = loop.call_later(random.uniform(*REAPED_AFTER), self._reap, instance, task)
+
+    def _reap(self, instance: Instance, task: Task) -> None:
+        del self._reaping[task]
+        code = self._processes.pop(task).wait()
         killed = task in self._killed
         self._killed.discard(task)
         condition, message = ending(code, killed)
@@ -156,8 +165,8 @@ class Agents:
             return
         self._killed.add(task)
         process = self._processes.get(task)
-        if process is None:
-            return  # not launched yet: the launcher sees that it is not wanted any more
+        if process is None or task in self._reaping:
+            return  # not launched yet: the launcher sees that it is not wanted any more; or dead already
         grace = instance.app.definition.get("taskKillGracePeriodSeconds", GRACE)
         loop = asyncio.get_running_loop()
         self._escalations[task] = loop.call_later(grace, _signal_group, process.pid, signal.SIGKILL)
@@ -166,6 +175,7 @@ class Agents:
     def crash(self, task: Task) -> bool:
         """SIGKILL from outside, as the kernel does it when memory runs out; whether there was a process."""
         process = self._processes.get(task)
-        if process is not None:
-            _signal_group(process.pid, signal.SIGKILL)
-        return process is not None
+        if process is None or task in self._reaping:
+            return False
+        _signal_group(process.pid, signal.SIGKILL)
+        return True

@@ -33,7 +33,8 @@ def _unverified() -> ssl.SSLContext:
 
 async def http_get(host: str, port: int, path: str, timeout: float, *, tls: bool = False) -> Answer:
     """GET with a connection of its own. Raises ``OSError`` (``TimeoutError`` among them) and ``ValueError``."""
-    return await asyncio.wait_for(_http_get(host, port, path, tls), timeout)
+    async with asyncio.timeout(timeout):
+        return await _http_get(host, port, path, tls)
 
 
 async def _http_get(host: str, port: int, path: str, tls: bool) -> Answer:
@@ -77,7 +78,8 @@ async def http(host: str, port: int, path: str, timeout: float, *, tls: bool = F
 async def tcp(host: str, port: int, timeout: float) -> str | None:
     """``None`` when a connection comes about, else what is wrong."""
     try:
-        _reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+        async with asyncio.timeout(timeout):
+            _reader, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         return f"Health check timed out after {timeout:g} seconds"
     except OSError as error:
@@ -100,7 +102,8 @@ async def command(line: str, environment: Mapping[str, str], timeout: float, fol
         start_new_session=True,
     )
     try:
-        code = await asyncio.wait_for(process.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            code = await process.wait()
     except TimeoutError:
         return f"Command has not returned after {timeout:g} seconds"
     finally:

@@ -16,13 +16,14 @@ from tests.sandbox.marathon.deployments import Deployments
 from tests.sandbox.marathon.errors import ApiError, no_app, refused
 from tests.sandbox.marathon.events import Events
 from tests.sandbox.marathon.health import HealthChecks
-from tests.sandbox.marathon.model import Agent, App, Instance
+from tests.sandbox.marathon.model import TERMINAL, Agent, App, Instance
 from tests.sandbox.marathon.offers import Queue
-from tests.sandbox.marathon.plans import Plan, plan
+from tests.sandbox.marathon.plans import Plan, plan, scaling
 from tests.sandbox.marathon.stamps import Versions
-from tests.sandbox.marathon.tracker import Tracker
+from tests.sandbox.marathon.tracker import Change, Tracker
 
 MOST_DEPLOYMENTS = 100
+FIRST_COUNT, NEXT_COUNT = 15.0, 300.0  # s, how soon Marathon counts the instances of all apps again
 TOO_MANY = (
     f"Max number ({MOST_DEPLOYMENTS}) of running deployments is achieved. Wait for existing deployments to complete or "
     "cancel one using force=true parameter. You can increase max deployment number by using --max_running_deployments "
@@ -90,18 +91,18 @@ class Marathon:
         self.tracker.failed = self.queue.failed
         self.offering: Callable[[], bool] = lambda: True
         self._offer_interval = offer_interval
-        self._offers: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
         self._leading = True
+        self.tracker.listen(self._seen)
 
     def start(self) -> None:
         self.agents.start()
-        self._offers = asyncio.create_task(self._offer())
+        self._loops = [asyncio.create_task(self._offer()), asyncio.create_task(self._count_all())]
 
     async def stop(self) -> None:
-        ended = [*self.deployments.suspend(), *self.health.stop()]
-        if self._offers is not None:
-            self._offers.cancel()
-            ended.append(self._offers)
+        ended = [*self.deployments.suspend(), *self.health.stop(), *self._loops]
+        for loop in self._loops:
+            loop.cancel()
         self.events.cut_all()
         await asyncio.gather(*ended, return_exceptions=True)
         await self.agents.stop()
@@ -111,6 +112,27 @@ class Marathon:
             await asyncio.sleep(self._offer_interval)
             if self._leading and self.offering():
                 self.queue.match()
+
+    async def _count_all(self) -> None:
+        await asyncio.sleep(FIRST_COUNT)
+        while True:
+            for app_id in list(self.apps):
+                self._count(app_id)
+            await asyncio.sleep(NEXT_COUNT)
+
+    def _seen(self, change: Change) -> None:
+        if change.condition in TERMINAL:
+            self._count(change.instance.app.id)
+
+    def _count(self, app_id: str) -> None:
+        """Marathon's scale check: as many instances as the definition says, unless a deployment holds the app."""
+        if not self._leading or app_id not in self.apps or self.deployments.of(app_id):
+            return
+        app = self.apps[app_id]
+        wanted = scaling(app, self.tracker.of(app_id), ())
+        for instance in wanted.kill:
+            self.tracker.decommission(instance)
+        self.tracker.schedule(app, wanted.start)
 
     def lose_leader(self) -> None:
         """Nobody leads: deployments, health checks and offers rest; tasks run on."""

@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "unreachableStrategy": {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},
     "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 1},
 }
+STRATEGY_WITH_VOLUMES = {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}
 HEALTH_CHECK_DEFAULTS: dict[str, Any] = {
     "delaySeconds": 15,
     "gracePeriodSeconds": 300,
@@ -231,6 +232,11 @@ def canonical(raw: Definition, *, update: bool = False) -> dict[str, Any]:
     given = modern(raw)
     definition: dict[str, Any] = {**DEFAULTS, **{key: value for key, value in given.items() if key != "version"}}
     definition["id"] = absolute(str(given.get("id", "/")))
+    volumes = [one for one in given.get("container", {}).get("volumes", ()) if isinstance(one, dict)]
+    if any("persistent" in one or "external" in one for one in volumes):
+        definition["upgradeStrategy"] = given.get("upgradeStrategy", STRATEGY_WITH_VOLUMES)
+    if any("persistent" in one for one in volumes):
+        definition["unreachableStrategy"] = given.get("unreachableStrategy", "disabled")
     networks = [{"mode": "container", **one} for one in given.get("networks") or [{"mode": "host"}]]
     for one in networks:
         if not one.get("labels"):
@@ -272,12 +278,16 @@ def canonical(raw: Definition, *, update: bool = False) -> dict[str, Any]:
 
 
 def merged(existing: Definition, raw: Definition) -> dict[str, Any]:
-    """``existing`` with the top-level fields of ``raw`` in place of its own: a partial update."""
-    return canonical({**existing, **modern(raw), "id": existing["id"]}, update=True)
+    """``existing`` with the top-level fields of ``raw`` in place of its own: a partial update.
+
+    Marathon forgets ``executorResources`` where the update does not repeat them (reference B3).
+    """
+    kept = {key: value for key, value in existing.items() if key != "executorResources"}
+    return canonical({**kept, **modern(raw), "id": existing["id"]}, update=True)
 
 
 def _comparable(definition: Definition) -> dict[str, Any]:
-    plain = {key: value for key, value in definition.items() if key != "instances"}
+    plain = {key: value for key, value in definition.items() if key not in ("instances", "executorResources")}
     for key in ("constraints", "healthChecks", "dependencies"):
         plain[key] = sorted(json.dumps(one, sort_keys=True) for one in plain.get(key, ()))
     return plain

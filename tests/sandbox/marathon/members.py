@@ -124,7 +124,8 @@ class Cluster:
     async def _elect(self, old: Member, seconds: float) -> None:
         await self._close(old)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._elected.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._elected.wait()
         self.leader = self.members[(self.members.index(old) + 1) % len(self.members)]
         self._marathon.gain_leader()
         await self._open(old)
@@ -195,8 +196,6 @@ class Cluster:
         early = self._faulty(request, agent) or self._refusal(request)
         if early is not None:
             return early
-        if await self._known_leader() is None:
-            return self._no_leader()
         query: dict[str, list[str]] = {}
         for key, value in request.query.items():
             query.setdefault(key, []).append(value)
@@ -211,6 +210,8 @@ class Cluster:
         )
         if isinstance(self._auth, Dcos) and request.path.startswith("/acs/"):
             return self._auth.answer(ask)
+        if await self._known_leader() is None:
+            return self._no_leader()
         reply = self._api.answer(ask)
         if self._faults.take("marathon_drop_after", request.path, agent):
             raise _Dropped

@@ -52,7 +52,7 @@ class Delay:
 
 @dataclass
 class Statistics:
-    """What became of the offers that an app saw since it waits."""
+    """What became of the offers that an app saw since its first instance was wanted."""
 
     since: float = field(default_factory=time.time)
     processed: int = 0
@@ -147,7 +147,7 @@ class Queue:
             if instance.scheduled and instance.wanted:
                 waiting.setdefault(instance.app.id, []).append(instance)
         for app_id in list(self._statistics):
-            if app_id not in waiting:
+            if not self._tracker.knows(app_id):
                 del self._statistics[app_id]
         for app_id in waiting:
             self._statistics.setdefault(app_id, Statistics())
@@ -208,9 +208,10 @@ class Queue:
         if app.definition["gpus"] > 0:
             return "InsufficientGpus"
         ports = self._host_ports(app, agent)
-        if ports is None:
+        address = self._address(app, agent)
+        if ports is None or address is None:
             return "InsufficientPorts"
-        return self._task(instance, agent, ports)
+        return self._task(instance, agent, ports, address)
 
     def _host_ports(self, app: App, agent: Agent) -> list[int | None] | None:
         """A host port for each port that wants one; ``None`` when the agent cannot give them."""
@@ -239,19 +240,20 @@ class Queue:
             if port not in used and bindable(agent.host, port):
                 return port
 
-    def _address(self) -> str:
+    def _address(self, app: App, agent: Agent) -> str | None:
+        """The agent's, or one of the container network; ``None`` when all of those are taken."""
+        if app.definition["networks"][0]["mode"] != "container":
+            return agent.host
         used = {address for one in self._live() if one.task for address in one.task.addresses}
-        return next(address for address in self._addresses if address not in used)
+        return next((address for address in self._addresses if address not in used), None)
 
-    def _task(self, instance: Instance, agent: Agent, ports: Sequence[int | None]) -> Task:
+    def _task(self, instance: Instance, agent: Agent, ports: Sequence[int | None], address: str) -> Task:
         definition = instance.app.definition
         mode = definition["networks"][0]["mode"]
         if mode == "container":
-            address = self._address()
             served = [one["containerPort"] or random.choice(RANDOM_PORTS) for one in _mappings(definition)]
             targets = [(address, port) for port in served]
         else:
-            address = agent.host
             targets = [(agent.host, port) for port in ports if port is not None]
         task = Task(
             id=f"{instance.id}._app.{instance.incarnation + 1}",

@@ -57,7 +57,9 @@ class Progress:
         while True:
             left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
             try:
-                change = await asyncio.wait_for(self._changes.get(), left)
+                # Not wait_for: in Python 3.11 it can swallow a cancellation, and the deployment would go on.
+                async with asyncio.timeout(left):
+                    change = await self._changes.get()
             except TimeoutError:
                 return None
             if change.instance.app.id == self.app.id:

@@ -187,6 +187,9 @@ FIELDS: dict[str, Check] = {
     "dependencies": array(string(PATH_ID, 1)),
     "disk": number(0),
     "env": mapping(either(string(), record({"secret": string()}, required=("secret",)))),
+    "check": anything,
+    "executorResources": mapping(number(0)),
+    "residency": anything,
     "executor": string(r"^(//cmd)|(/?[^/]+(/[^/]+)*)|$"),
     "fetch": array(
         record(
