@@ -14,6 +14,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,8 @@ class MarathonLbStandIn:
         draft = await self._draft(text)
         if draft is None:
             return False
+        before = self._written() or ""
+        self._log.info("\n".join(["new configuration", *unified_diff(before.splitlines(), text.splitlines(), n=0)]))
         draft.replace(self._place.config)
         self.changes += 1
         await self._haproxy.reload()
