@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import tempfile
 
 import pytest
 
@@ -18,12 +18,14 @@ from tests.static.tools import run
     [(environments.OLDEST, False), (environments.NEWEST, True)],
     ids=["oldest", "newest"],
 )
-def test_the_unit_tests_hold_with_another_core(core: environments.Core, newest_python: bool, tmp_path: Path) -> None:
+def test_the_unit_tests_hold_with_another_core(core: environments.Core, newest_python: bool) -> None:
     python = environments.interpreter(core, newest=newest_python)
     venv = environments.environment(core, python)
 
-    run(
-        ["python", "-m", "pytest", "-q", "-n", "0", f"--basetemp={tmp_path / 'pytest'}", "tests/unit"],
-        venv=venv,
-        env={"ANSIBLE_HOME": str(tmp_path / "home"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "hypothesis")},
-    )
+    # A short path: the tests have UNIX sockets in it, whose paths may not exceed 108 bytes.
+    with tempfile.TemporaryDirectory() as folder:
+        run(
+            ["python", "-m", "pytest", "-q", "-n", "0", f"--basetemp={folder}/t", "tests/unit"],
+            venv=venv,
+            env={"ANSIBLE_HOME": f"{folder}/home", "HYPOTHESIS_STORAGE_DIRECTORY": f"{folder}/hypothesis"},
+        )
