@@ -10,6 +10,7 @@ of which there would be several in a test run); ``_haproxy_getconfig`` answers t
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 import subprocess
 import threading
@@ -136,12 +137,19 @@ class Balancer:
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         eventually(lambda: len(self.pids()) == 2)
+        eventually(self.is_settled)
+
+    def is_settled(self) -> bool:
+        """Whether the master listens to its socket, which it does last when it (re)starts: a signal before is lost."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.master_socket) == 0
 
     def reload(self, body: str) -> None:
         """Replace the worker; returns when the new one answers."""
+        eventually(self.is_settled)
         before = self.pids()
         self.write(body)
-        self.process.send_signal(12)  # USR2: re-execute the master, start a new worker, let the old one finish
+        self.process.send_signal(signal.SIGUSR2)  # re-execute the master, start a new worker, let the old one finish
         eventually(lambda: self.live() not in (None, *before))
 
     def live(self) -> int | None:
