@@ -1,0 +1,237 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each operation gives the same result inside the controller's process and as an ordinary module.
+
+``CASES`` is a table; one playbook runs each of them both ways against one sandbox. To cover another operation, add a
+line. In the options, ``{marathon}``, ``{lb}``, ``{socket}`` and so on are filled in from the sandbox, and ``{way}`` is
+another word each way, for a case that changes something: both ways then change something of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
+
+from ansible_collections.zdd.rollout.plugins.module_utils._operations import marathon_app
+from tests import collection_path
+from tests.integration_py.operating import operate
+from tests.sandbox import launch
+
+SECRET = "hush/hush"
+ENCODED = "hush%2Fhush"
+WAYS = ("wayhere", "wayprocess")
+NOWHERE = "http://127.0.0.1:9"
+
+AT = {"marathon_url": "{marathon}"}
+AT_LB = {"marathon_lb_url": "{lb}"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task. ``varies``: keys of the result that differ from one run to the next, however it is run."""
+
+    name: str
+    operation: str
+    options: Mapping[str, Any]
+    check_mode: bool = False
+    varies: frozenset[str] = field(default_factory=frozenset)
+
+
+WEB = launch.APP
+CASES = [
+    Case("all apps", "marathon_app_info", AT),
+    Case("one app with its versions", "marathon_app_info", {**AT, "app_id": "/live", "versions": "yes"}),
+    Case("a password in the address", "marathon_app_info", {
+        "marathon_url": "http://me:" + ENCODED + "@{marathon_host}",
+    }),
+    Case("a password in an address where nobody is", "marathon_app_info", {
+        "marathon_url": f"http://me:{ENCODED}@127.0.0.1:9", "retry_timeout": 0,
+    }),
+    Case("a password", "marathon_app_info", {**AT, "url_username": "me", "url_password": SECRET}),
+    Case("a vaulted password", "marathon_app_info", {**AT, "url_username": "me", "url_password": "{vaulted}"}),
+    Case("a secret as the value of another option", "marathon_app_info", {
+        **AT, "auth_token": SECRET, "app_id": SECRET,
+    }),
+    Case("a service account that is none", "marathon_app_info", {
+        **AT, "dcos_service_account": {"uid": "me", "private_key": SECRET, "login_endpoint": NOWHERE + "/login"},
+    }),
+    Case("a login without its user", "marathon_app_info", {**AT, "url_password": SECRET}),
+    Case("an option that is none", "marathon_app_info", {**AT, "no_such_option": SECRET, "url_password": SECRET}),
+    Case("options that exclude each other", "marathon_app_info", {**AT, "app_id": "/a", "label": "a"}),
+    Case("a value of a wrong type", "marathon_app_info", {**AT, "timeout": SECRET, "auth_token": SECRET}),
+    Case("an option that is missing", "marathon_app_info", {}),
+    Case("what would be created", "marathon_app", {**AT, "app": {**WEB, "id": "/new"}}, check_mode=True),
+    Case("what would be scaled", "marathon_app", {**AT, "app_id": "live", "instances": "5"}, check_mode=True),
+    Case("what is so already", "marathon_app", {**AT, "app": "{{ live }}"}),
+    Case("a creation", "marathon_app", {**AT, "app": {**WEB, "id": "/{way}", "instances": 1}}),
+    Case("tasks nobody knows", "marathon_tasks_delete", {**AT, "ids": ["a", "live.b"], "scale": True}),
+    Case("another definition, without waiting", "marathon_app", {
+        **AT, "wait": False, "app": {**WEB, "id": "/{way}", "instances": 1, "cmd": "sleep 1000"},
+    }),
+    Case("a change of what is locked", "marathon_app", {
+        **AT, "app": {**WEB, "id": "/{way}", "instances": 1, "cmd": "sleep 2000"},
+    }),
+    Case("a deployment that would be undone", "marathon_deployment", {**AT, "app_id": "/{way}", "state": "rolled_back"},
+         check_mode=True),
+    Case("a deployment that is undone", "marathon_deployment", {**AT, "app_id": "/{way}", "state": "rolled_back"}),
+    Case("a deployment that is over", "marathon_deployment", {**AT, "app_id": "/{way}"}),
+    Case("a state that is none", "marathon_deployment", {**AT, "app_id": "/a", "state": "gone"}),
+    Case("a removal", "marathon_app", {**AT, "app_id": "/{way}", "state": "absent"}),
+    Case("a definition that Marathon rejects", "marathon_app", {**AT, "app": {"id": "/bad"}}),
+    Case("a definition of wrong types", "marathon_app", {**AT, "app": {"id": "/bad", "instances": "two"}}),
+    Case("a file that is not there", "marathon_app", {**AT, "src": "/no/such/file.json"}),
+    Case("a Marathon that is away", "marathon_app", {
+        "marathon_url": NOWHERE, "retry_timeout": 0.3, "app_id": "/a", "instances": 1,
+    }),
+    Case("nothing to do with no one", "marathon_app", AT),
+]  # fmt: skip
+
+
+@pytest.fixture(name="outcome", scope="module")
+def _outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], str]]:
+    """The results by case and way, and all that was printed."""
+    folder = tmp_path_factory.mktemp("both-ways")
+    with launch.start() as sandbox:
+        operate(marathon_app, marathon_url=sandbox.marathon, app=sandbox.app(id="/live"))
+        yield play(folder, sandbox)
+
+
+def play(folder: Path, sandbox: launch.Running) -> tuple[dict[str, Any], str]:
+    places = {
+        "marathon": sandbox.marathon[0],
+        "marathon_host": sandbox.marathon[0].removeprefix("http://"),
+        "lb": sandbox.lbs[0]["url"],
+        "socket": sandbox.lbs[0]["socket"],
+    }
+    results = folder / "results.json"
+    tasks = [task(number, case, way, places) for number, case in enumerate(CASES) for way in WAYS]
+    names = [register(number, way) for number in range(len(CASES)) for way in WAYS]
+    content = ", ".join(f"'{name}': {name}" for name in names)
+    keep = {"ansible.builtin.copy": {"dest": str(results), "content": f"{{{{ {{{content}}} }}}}"}, "no_log": True}
+    playbook = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "vars": {
+                "ansible_python_interpreter": sys.executable,
+                "live": sandbox.app(id="/live"),
+            },
+            "vars_files": [str(folder / "secrets.yml")],
+            "tasks": [*tasks, keep],
+        }
+    ]
+    (folder / "password").write_text("p")
+    (folder / "play.yml").write_text(yaml.safe_dump(playbook))
+    (folder / "secrets.yml").write_text(f"secret: {SECRET}\nencoded: {ENCODED}\nvaulted: {vaulted()}")
+    ran = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-vvv", "--diff", "-i", "localhost,", str(folder / "play.yml")],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(collection_path.ensure()),
+            "ANSIBLE_VAULT_PASSWORD_FILE": str(folder / "password"),
+            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+            "ANSIBLE_DEVEL_WARNING": "false",
+        },
+    )
+    printed = ran.stdout + ran.stderr
+    assert ran.returncode == 0, printed[-5000:]
+    return json.loads(results.read_text()), printed
+
+
+def task(number: int, case: Case, way: str, places: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": f"{case.name} ({way})",
+        f"zdd.rollout.{case.operation}": filled(case.options, {**places, "way": way}),
+        "check_mode": case.check_mode,
+        "ignore_errors": True,
+        "register": register(number, way),
+        # An environment of its own is what an action plugin cannot give: the module runs then.
+        "environment": {"ZDD_WAY": way} if way == WAYS[1] else {},
+    }
+
+
+def register(number: int, way: str) -> str:
+    return f"case_{number}_{way}"
+
+
+def filled(value: Any, places: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: filled(item, places) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, places) for item in value]
+    if value == "{vaulted}":
+        return "{{ vaulted }}"
+    if isinstance(value, str) and not value.startswith("{{"):
+        for name, text in places.items():
+            value = value.replace(f"{{{name}}}", text)
+        # Ansible prints the lines of a playbook in which something fails, so secrets stand elsewhere, as they should.
+        value = value.replace(SECRET, "{{ secret }}").replace(ENCODED, "{{ encoded }}")
+    return value
+
+
+def vaulted() -> str:
+    """``SECRET`` as a vaulted string in YAML, in place of a plain one."""
+    cipher = VaultLib().encrypt(SECRET, VaultSecret(b"p")).decode()
+    return "!vault |\n" + "".join(f"          {line}\n" for line in cipher.splitlines())
+
+
+def comparable(result: Mapping[str, Any], case: Case, way: str) -> Any:
+    """The result without what differs from run to run: ids, times, addresses of tasks, and the way itself."""
+    kept = {key: value for key, value in result.items() if key not in case.varies}
+    text = json.dumps(kept, sort_keys=True)
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "<time>", text)
+    return json.loads(text.replace(way, "<way>"))
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
+def test_both_ways_give_one_result(outcome: tuple[dict[str, Any], str], number: int) -> None:
+    results, _printed = outcome
+    here, process = (comparable(results[register(number, way)], CASES[number], way) for way in WAYS)
+
+    assert here == process
+
+
+def test_each_case_ran_once_as_a_module(outcome: tuple[dict[str, Any], str]) -> None:
+    _results, printed = outcome
+    used = re.findall(r"Using module file \S*/plugins/modules/(\w+)\.py", printed)
+
+    assert sorted(used) == sorted(case.operation for case in CASES)
+
+
+def test_no_secret_is_printed_or_returned(outcome: tuple[dict[str, Any], str]) -> None:
+    results, printed = outcome
+
+    for text in (SECRET, ENCODED):
+        assert text not in printed
+        assert text not in json.dumps(results)
+
+
+def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) -> None:
+    """So that equal results are not equal because nothing happened."""
+    results, _printed = outcome
+    by_name = {case.name: results[register(number, WAYS[0])] for number, case in enumerate(CASES)}
+
+    assert by_name["a creation"]["tasks"]["settled"] == 1
+    assert by_name["a removal"]["changed"]
+    assert not by_name["what is so already"]["changed"]
+    assert by_name["a change of what is locked"]["failure"]["code"] == "app_locked"
+    assert by_name["a definition that Marathon rejects"]["failure"]["code"] == "rejected"
+    assert by_name["a vaulted password"]["apps"]
