@@ -10,6 +10,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,30 @@ def test_what_a_role_sets_for_an_action_group_is_known_to_all_its_members(role: 
         for option in set(options) - set(operation(name).ARGUMENT_SPEC)
     ]
     assert unknown == []
+
+
+@pytest.mark.parametrize("role", roles())
+def test_the_tasks_of_a_role_give_modules_the_options_that_they_take(role: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}: {option}"
+        for path in (ROOT / "roles" / role).rglob("*.yml")
+        if path.parent.name != "meta"
+        for task in tasks(load(path))
+        for name in names("modules")
+        for option in set(task.get(f"zdd.rollout.{name}") or {}) - set(operation(name).ARGUMENT_SPEC)
+    ]
+    assert wrong == []
+
+
+def tasks(document: Any) -> Iterator[dict[str, Any]]:
+    """All mappings of a document that may be tasks, those inside blocks too."""
+    if isinstance(document, dict):
+        yield document
+        for value in document.values():
+            yield from tasks(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from tasks(value)
 
 
 @pytest.mark.parametrize("role", roles())
