@@ -33,8 +33,8 @@ from tests.sandbox.clients import ALL, RATE, clients
 AGENT = "zdd.rollout"  # how the collection names itself to Marathon
 SERVICE_PORT = 10000
 AFTERWARDS = 1.0  # seconds that the clients go on after a run, to see what it left behind
-# Steps that do nothing and wait for nothing in a rollout without checks, hooks and bake.
-WITHOUT_WAITING = ("lock", "observe", "plan", "unlock")
+# Before these steps a hook runs that does nothing: what such a step takes is what the controller costs.
+HOOKED = ("healthy", "drained")
 ALLOWED_WITH_STOCK_TEMPLATE = {"eof_on_kept_connection"}
 
 Json = dict[str, Any]
@@ -49,6 +49,7 @@ class Measured:
     result: str = ""
     steps: list[Json] = field(default_factory=list)
     marathon_requests: int = 0
+    requests_by_step: dict[str, int] = field(default_factory=dict)
     config_changes: list[int] = field(default_factory=list)  # one count for each LB
     turned_s: float | None = None  # from the PUT that turns the traffic until every LB showed it
     clients_saw: Json = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Measured:
     inside_s: float | None = None  # as the role itself counts it: without the start of Ansible
     peak_rss_mb: float | None = None
     peak_pss_mb: float | None = None
+    log: list[Json] = field(default_factory=list)  # the requests to Marathon of whoever did the rollout
 
     @property
     def failed(self) -> int:
@@ -68,7 +70,7 @@ class Measured:
         return {kind: counts["causes"] for kind, counts in self.clients.items() if counts["causes"]}
 
     def as_dict(self) -> Json:
-        return {**vars(self), "failed": self.failed}
+        return {**{name: value for name, value in vars(self).items() if name != "log"}, "failed": self.failed}
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Case:
     lbs: int
     floors: list[Measured] = field(default_factory=list)
     rollouts: list[Measured] = field(default_factory=list)
-    rollbacks: list[Measured] = field(default_factory=list)
+    turns: list[Measured] = field(default_factory=list)  # to a version beside the kept old one, and back
     unchanged: Json = field(default_factory=dict)
 
     @property
@@ -88,7 +90,7 @@ class Case:
 
     @property
     def measured(self) -> list[Measured]:
-        return [*self.floors, *self.rollouts, *self.rollbacks]
+        return [*self.floors, *self.rollouts, *self.turns]
 
     def as_dict(self) -> Json:
         return {
@@ -97,7 +99,7 @@ class Case:
             "ratio": self.ratio,
             "floor": [measured.as_dict() for measured in self.floors],
             "bluegreen": [measured.as_dict() for measured in self.rollouts],
-            "rollback": [measured.as_dict() for measured in self.rollbacks],
+            "kept_and_rolled_back": [measured.as_dict() for measured in self.turns],
             "unchanged": self.unchanged,
         }
 
@@ -136,40 +138,38 @@ class Rehearsal:
             log = [entry for entry in self.sandbox.requests()["log"] if entry["t"] >= began]
             measured.config_changes = [now - then for now, then in zip(self.changes(), before, strict=True)]
             report = traffic.stop()
-        own = [entry for entry in log if str(entry["agent"]).startswith(agent)]
-        measured.marathon_requests = len(own)
+        measured.log = [entry for entry in log if str(entry["agent"]).startswith(agent)]
+        measured.marathon_requests = len(measured.log)
         measured.clients = report["clients"]
         measured.failures = report["failures"]
         measured.fewest_up = watch.fewest()
-        self.note_the_switch(measured, own, watch, report, old, new)
+        self.note_the_switch(measured, watch, report, old, new)
 
     @staticmethod
-    def note_the_switch(
-        measured: Measured, log: Sequence[Json], watch: Watch, report: Mapping[str, Any], old: str, new: str
-    ) -> None:
+    def note_the_switch(measured: Measured, watch: Watch, report: Mapping[str, Any], old: str, new: str) -> None:
         turned = watch.turned()
-        put = None if turned is None else decided(log, turned)
+        put = None if turned is None else decided(measured.log, turned)
         if turned is not None and put is not None:
             measured.turned_s = turned - put
             measured.clients_saw = clients_turned(report, put, old, new)
 
-    def floor(self, repeat: int) -> list[Measured]:
-        """The bare script's rollouts, each from the version that the one before left."""
+    def floor(self) -> Measured:
+        """One rollout by the bare script, from nothing to nothing."""
         floor = Floor(self.sandbox.marathon[0], self.lb_urls)
-        live = floor.first(self.definition("0"))
-        found = []
-        for number in range(repeat):
-            measured = Measured("floor")
-            with self.measured(measured, "floor", str(number), str(number + 1)):
-                definition = self.definition(str(number + 1))
-                result = floor.rollout(live, definition)
-            measured.duration_s = measured.inside_s = result.duration_s
-            measured.steps = [vars(step) for step in result.steps]
-            measured.result = "promoted"
-            found.append(measured)
-            live = "/bench-green" if live.endswith("-blue") else "/bench-blue"
-        floor.remove(live)
-        return found
+        old = floor.first(self.definition("0"))
+        measured = Measured("floor", result="promoted")
+        with self.measured(measured, "floor", "0", "1"):
+            result = floor.rollout(old, self.definition("1"))
+        measured.duration_s = measured.inside_s = result.duration_s
+        measured.steps = [vars(step) for step in result.steps]
+        self.clear()
+        return measured
+
+    def clear(self) -> None:
+        """Remove the app, whichever colour is live."""
+        floor = Floor(self.sandbox.marathon[0], self.lb_urls)
+        for app in floor.marathon.ask("GET", "/v2/apps?id=bench-")["apps"]:
+            floor.remove(app["id"])
 
     def play(self, playbook: str, version: str | None, *options: str, **variables: Any) -> Run:
         given: Json = {**variables, "bluegreen_app": self.definition(version or "0")}
@@ -185,10 +185,23 @@ class Rehearsal:
         measured.duration_s = run.duration_s
         measured.result = run.result
         measured.steps = run.steps
+        measured.requests_by_step = requests_by_step(run, measured.log)
         measured.inside_s = run.report["duration_s"]
         measured.peak_rss_mb = run.peak_rss_mb
         measured.peak_pss_mb = run.peak_pss_mb
         return measured
+
+
+def requests_by_step(run: Run, log: Sequence[Json]) -> dict[str, int]:
+    """Requests to Marathon in each step of a run, and around the steps (to observe, plan, lock and unlock)."""
+    names = ["before the steps", *(step["name"] for step in run.steps)]
+    found = dict.fromkeys(names, 0)
+    left = sorted(entry["t"] for entry in log)
+    for name, end in zip(names, run.step_ends(), strict=True):
+        inside = [t for t in left if t <= end]
+        left = left[len(inside) :]
+        found[name] += len(inside)
+    return {**found, "after the steps": len(left)}
 
 
 def must(run: Run, wanted: str) -> None:
@@ -205,9 +218,11 @@ def rehearsal(folder: Path, instances: int, lbs: int, rate: float, **options: An
 
 
 def run_case(case: Case, folder: Path, arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+    hook = folder / "nothing.yml"
     with rehearsal(folder, case.instances, case.lbs, arguments.rate) as stage:
+        hook.write_text("- name: Nothing is waited for\n  ansible.builtin.meta: noop\n")
         say("floor")
-        case.floors = stage.floor(arguments.repeat)
+        case.floors.append(stage.floor())
         say("first deployment")
         must(stage.play("bluegreen", "0"), "deployed")
         for number in range(arguments.repeat):
@@ -217,12 +232,16 @@ def run_case(case: Case, folder: Path, arguments: argparse.Namespace, say: Calla
         say("a run that changes nothing")
         run = stage.play("bluegreen", live)
         must(run, "unchanged")
-        case.unchanged = {"duration_s": run.duration_s, "changed": run.changed, "steps": run.steps}
+        case.unchanged = {"duration_s": run.duration_s, "changed": run.changed, "peak_pss_mb": run.peak_pss_mb}
         say("rollback while the old version is warm")
-        case.rollouts.append(stage.rollout("bluegreen", live, tried, "kept", bluegreen_keep_old=True))
-        case.rollbacks.append(stage.rollout("rollback", tried, live, "rolled back"))
-    # The one that kept the old version did not retire it: it is no measure for a whole rollout.
-    case.rollbacks.insert(0, case.rollouts.pop())
+        kept = {"bluegreen_keep_old": True, "bluegreen_hooks": {step: [str(hook)] for step in HOOKED}}
+        case.turns.append(stage.rollout("bluegreen", live, tried, "kept", **kept))
+        case.turns.append(stage.rollout("rollback", tried, live, "rolled back"))
+        stage.clear()
+        # Before and after the playbooks: a machine that others use too gets busier or idler meanwhile.
+        for _ in range(1, arguments.repeat):
+            say("floor again")
+            case.floors.append(stage.floor())
 
 
 def run_stock(folder: Path, arguments: argparse.Namespace, say: Callable[[str], None]) -> list[Measured]:
@@ -235,23 +254,18 @@ def run_stock(folder: Path, arguments: argparse.Namespace, say: Callable[[str], 
         ]
 
 
-def step_costs(case: Case) -> dict[str, float]:
-    """Seconds of each step that has nothing to wait for, medians."""
-    found: dict[str, list[float]] = {}
-    for measured in case.rollouts:
-        for step in measured.steps:
-            if step["name"] in WITHOUT_WAITING:
-                found.setdefault(step["name"], []).append(step["duration_s"])
-    return {name: statistics.median(values) for name, values in found.items()}
+def step_cost(case: Case) -> float | None:
+    """Seconds of a step that has nothing to do and nothing to wait for, median."""
+    found = [step["duration_s"] for measured in case.turns for step in measured.steps if step["name"] == "hook"]
+    return statistics.median(found) if found else None
 
 
-def requests_by_step(case: Case) -> dict[str, int]:
+def most_requests(case: Case) -> dict[str, int]:
     """Most requests to Marathon of each step."""
     found: dict[str, int] = {}
-    for measured in [*case.rollouts, *case.rollbacks]:
-        for step in measured.steps:
-            if "marathon_requests" in step:
-                found[step["name"]] = max(found.get(step["name"], 0), step["marathon_requests"])
+    for measured in [*case.rollouts, *case.turns]:
+        for name, count in measured.requests_by_step.items():
+            found[name] = max(found.get(name, 0), count)
     return found
 
 
@@ -278,7 +292,7 @@ def summary(cases: Sequence[Case]) -> str:
         )
     ]
     for case in cases:
-        back = case.rollbacks[-1]
+        back = case.turns[-1]
         rows.append(
             (
                 str(case.instances),
@@ -370,8 +384,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(summary(cases), LEGEND, sep="\n\n")
     for case in cases:
         print(f"\n{case.instances} instances, {case.lbs} LB: where the time goes\n\n{spent(case)}")
-        print(f"\ncost of a step with nothing to wait for, s: {json.dumps(step_costs(case))}")
-        print(f"most requests to Marathon by step: {json.dumps(requests_by_step(case))}")
+        print(f"\na step with nothing to do and to wait for: {seconds(step_cost(case))} s")
+        print(f"most requests to Marathon by step: {json.dumps(most_requests(case))}")
         print(f"a client met the new version before the switch: {'YES' if early(case) else 'no'}")
         print(f"failures by kind and cause:\n{failures(case.measured)}")
     if stock:

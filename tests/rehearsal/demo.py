@@ -27,6 +27,7 @@ from tests.sandbox.clients import Clients, clients
 AGENT = "zdd.rollout"  # how the collection names itself to Marathon
 SERVICE_PORT = 10000
 BAKE_SECONDS = 5
+CHECK_TIMEOUT = 3
 AFTERWARDS = 2.0  # seconds that the clients go on after the last rollout, to see what it left behind
 
 Json = dict[str, Any]
@@ -111,15 +112,25 @@ class Demo:
         self.rollouts: list[Json] = []
         self.surprises: list[str] = []
 
+    def definition(self, chapter: Chapter) -> Json:
+        environment = {"VERSION": chapter.version, **chapter.environment}
+        app = self.sandbox.app(id="/demo", instances=self.instances, env=environment)
+        for check in app["healthChecks"]:
+            # Marathon kills a task that fails its check so often, whatever it is doing: leave it the time to finish.
+            check["maxConsecutiveFailures"] = 10
+        return app
+
     def run(self, chapter: Chapter) -> None:
         self.screen.heading(chapter.title)
         self.screen.say(chapter.story)
         self.screen.say()
         began = time.time()
-        app = self.sandbox.app(
-            id="/demo", instances=self.instances, env={"VERSION": chapter.version, **chapter.environment}
-        )
-        variables = {"bluegreen_app": app, "bluegreen_checks": [{"path": "/", "status": 200}], **chapter.variables}
+        variables = {
+            "bluegreen_app": self.definition(chapter),
+            "bluegreen_checks": [{"path": "/", "status": 200}],
+            "bluegreen_check_timeout": CHECK_TIMEOUT,
+            **chapter.variables,
+        }
         run = self.cluster.play("bluegreen", variables, live=True)
         log = self.sandbox.requests()["log"]
         requests = [entry for entry in log if entry["t"] >= began and str(entry["agent"]).startswith(AGENT)]

@@ -29,8 +29,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """How one ``ansible-playbook`` ended. ``report``: what the role wrote, empty when it wrote nothing.
+    """How one ``ansible-playbook`` ended.
 
+    ``report``: what the role wrote, empty when it wrote nothing; ``reported``: when it did (epoch seconds).
     ``peak_rss_mb``: the largest of its processes; ``peak_pss_mb``: all of them together, each shared page counted once.
     """
 
@@ -39,6 +40,7 @@ class Run:
     duration_s: float
     output: str
     report: Json
+    reported: float
     peak_rss_mb: float
     peak_pss_mb: float
 
@@ -49,6 +51,13 @@ class Run:
     @property
     def steps(self) -> list[Json]:
         return list(self.report.get("steps", []))
+
+    def step_ends(self) -> list[float]:
+        """When the first step began and when each one ended (epoch seconds), exact to some hundredths of a second."""
+        ends = [self.reported - float(self.report.get("duration_s", 0.0))]
+        for step in self.steps:
+            ends.append(ends[-1] + step["duration_s"])
+        return ends
 
     @property
     def changed(self) -> int:
@@ -65,12 +74,9 @@ class Cluster:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.inventory = folder / "inventory.json"
-        variables = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "marathon_url": list(marathon),
-            "marathon_lb_url": list(lbs),
-        }
+        variables = {"marathon_url": list(marathon), "marathon_lb_url": list(lbs)}
+        self.settings = folder / "ansible.cfg"
+        self.settings.write_text("[defaults]\n")
         self.inventory.write_text(json.dumps({"all": {"hosts": {HOST: variables}}}, indent=2) + "\n")
 
     def command(self, playbook: str, variables: Path, *options: str) -> list[str]:
@@ -90,7 +96,7 @@ class Cluster:
         process = subprocess.Popen(
             self.command(playbook, given, *options),
             cwd=self.folder,
-            env=environment(),
+            env=environment(self.settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=None if live else subprocess.STDOUT,
@@ -109,16 +115,17 @@ class Cluster:
             duration_s=time.monotonic() - started,
             output=said or "",
             report=json.loads(report.read_text()) if report.exists() else {},
+            reported=report.stat().st_mtime if report.exists() else 0.0,
             peak_rss_mb=memory.rss / 1024,
             peak_pss_mb=memory.pss / 1024,
         )
 
 
-def environment() -> dict[str, str]:
-    """The user's environment without their Ansible settings, and with this working copy as the collection."""
+def environment(settings: Path) -> dict[str, str]:
+    """The user's environment, but Ansible's settings are these, and this working copy is the collection."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MARATHON_"))}
     kept["ANSIBLE_COLLECTIONS_PATH"] = str(collection_path.ensure())
-    kept["ANSIBLE_CONFIG"] = os.devnull
+    kept["ANSIBLE_CONFIG"] = str(settings)
     return kept
 
 
