@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,10 @@ def marathon(tmp_path: Path) -> Iterator[Threaded]:
 @pytest.fixture
 def client(marathon: Threaded) -> Client:
     return Client(marathon.urls[0])
+
+
+def new_tasks(client: Client, app_id: str, before: Container[str]) -> list[dict[str, Any]]:
+    return [one for one in client.app(app_id)["tasks"] if one["id"] not in before]
 
 
 def test_scaling_back_while_the_extra_instance_waits_kills_a_running_task(marathon: Threaded, client: Client) -> None:
@@ -240,3 +246,21 @@ def test_what_a_forced_cancel_left_too_much_goes_when_a_task_ends(marathon: Thre
     marathon.call(marathon.standin.task_kill, task=sorted(client.running("/mixed"))[0])
 
     client.until(lambda: len(client.running("/mixed")), lambda count: count == 2)
+
+
+def test_a_provisioned_extra_instance_outlives_a_running_one_too(client: Client) -> None:
+    """Its id shows already, and still it is the last to go; by id it would have been the one."""
+    for attempt in range(20):
+        app_id = f"/shown-{attempt}"
+        client.create(definition(app_id, instances=2, healthChecks=[]))
+        before = set(client.running(app_id))
+        client.json("PUT", f"/v2/apps{app_id}", {"instances": 3})
+        extra = client.until(partial(new_tasks, client, app_id, before), len)
+
+        client.json("PUT", f"/v2/apps{app_id}", {"instances": 2}, force="true")
+
+        client.deployed(app_id)
+        if extra[0]["state"] == "TASK_STAGING" and not before <= set(client.running(app_id)):
+            return
+        client.json("DELETE", f"/v2/apps{app_id}")
+    pytest.fail("No running task was ever taken in place of the extra one.")

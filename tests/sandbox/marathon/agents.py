@@ -20,6 +20,7 @@ from tests.sandbox.marathon.model import App, Instance, Task
 # s until an agent notices that a process has ended: Mesos looks every 0.1 to 1 s. Marathon lists the dead task as
 # running meanwhile, and of several that were killed together one goes after the other.
 REAPED_AFTER = (0.1, 0.4)
+LAUNCHED_AFTER = (0.05, 0.15)  # s from the accepted offer to the start of the process
 GRACE = 3.0  # s between SIGTERM and SIGKILL where the app says nothing, as Mesos has it
 SIGNAL_NAMES = {signal.SIGTERM: "Terminated", signal.SIGKILL: "Killed"}
 Report = Callable[[Instance, Task, str, str], None]
@@ -29,7 +30,7 @@ def command_line(app: App, service_command: str) -> list[str]:
     """What is executed: ``cmd`` by a shell, ``args`` as they are, the test service for a bare image."""
     if app.definition.get("cmd"):
         return ["/bin/sh", "-c", app.definition["cmd"]]
-    if app.definition.get("args") and "container" not in app.definition:
+    if app.definition.get("args") and "docker" not in app.definition.get("container", {}):
         return list(app.definition["args"])
     return shlex.split(service_command)
 
@@ -91,7 +92,9 @@ class Agents:
         self._processes.clear()
 
     def launch(self, instance: Instance, task: Task) -> None:
-        self._waiting.put_nowait((instance, task))
+        """Start the task's process, after the time that Mesos takes to bring it to its agent."""
+        delay = random.uniform(*LAUNCHED_AFTER)
+        asyncio.get_running_loop().call_later(delay, self._waiting.put_nowait, (instance, task))
 
     async def _launch_all(self) -> None:
         while True:

@@ -26,6 +26,8 @@ class Stream:
         if self._types and kind not in self._types:
             return
         if self._queue.qsize() >= OUTSTANDING:
+            while not self._queue.empty():
+                self._queue.get_nowait()
             self.cut()
         else:
             self._queue.put_nowait(frame)

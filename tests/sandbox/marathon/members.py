@@ -23,6 +23,7 @@ from tests.sandbox.marathon.faults import Faults
 
 HELD_FOR = 2.5  # s that a request waits for a leader to be known
 ABDICATION_DELAY = 0.5  # s
+REOPENED_WITHIN = 30.0  # s
 HEARTBEAT = 5.0  # s between line feeds on a quiet event stream, by which a client that is gone is noticed
 
 
@@ -128,7 +129,17 @@ class Cluster:
                 await self._elected.wait()
         self.leader = self.members[(self.members.index(old) + 1) % len(self.members)]
         self._marathon.gain_leader()
-        await self._open(old)
+        await self._reopen(old)
+
+    async def _reopen(self, member: Member) -> None:
+        deadline = time.monotonic() + REOPENED_WITHIN
+        while member.runner is None:
+            try:
+                await self._open(member)
+            except OSError:  # someone else's connection has the port for a moment
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
 
     async def _known_leader(self) -> Member | None:
         deadline = time.monotonic() + HELD_FOR

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tests.sandbox.marathon.auth import Basic, Dcos
 from tests.sandbox.marathon.core import Marathon
-from tests.sandbox.marathon.errors import no_app
 from tests.sandbox.marathon.faults import Fault, Faults, until
 from tests.sandbox.marathon.members import Cluster, Request
 from tests.sandbox.marathon.model import Agent
@@ -137,8 +136,6 @@ class MarathonStandIn:
 
         Only Marathon's checks: the tasks themselves, and what asks them directly, notice nothing.
         """
-        if app not in self._marathon.apps:
-            raise no_app(app)
         self._faults.add(Fault("task_unhealthy", app=app, since=time.monotonic() + after))
 
     def auth_expire(self) -> None:
