@@ -95,8 +95,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="append",
         type=_address,
         default=[],
-        help="address of a load balancer's statistics (marathon-lb's port 9090); repeat it for more; the hosts have "
-        "to differ, since each one binds the same service ports (default: in the network)",
+        help="address of a load balancer's statistics (marathon-lb's port 9090); repeat it for more; service ports are "
+        "bound on HOST, and on the same HOST they are shared: each connection gets to one of them (default: each has "
+        "a host of its own in the network)",
     )
     add("--lbs", metavar="N", type=_count, default=1, help="number of load balancers without --lb (default: 1)")
     add("--agents", metavar="N", type=_count, default=4, help="number of agents that run tasks (default: 4)")
@@ -143,8 +144,8 @@ def _add_decide(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _serve(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
     lbs = tuple(chosen.lb)
-    if len({host for host, _ in lbs}) != len(lbs):
-        parser.error("argument --lb: the hosts have to differ, each load balancer binds the same service ports")
+    if len(set(lbs)) != len(lbs):
+        parser.error("argument --lb: the addresses have to differ")
     if chosen.http_credentials and ":" not in chosen.http_credentials:
         parser.error("argument --http-credentials: expected USER:PASSWORD")
     options = Options(

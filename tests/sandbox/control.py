@@ -147,7 +147,7 @@ class Control:
         self._down.discard(lb)
 
     def _lb_reload(self, lb: int = 0) -> None:
-        self._lb(lb).reload()
+        self._lb(lb).reload(certainly=True)
 
     def _lb_slow(self, delay: float, lb: int = 0) -> None:
         self._lb(lb).delay = delay

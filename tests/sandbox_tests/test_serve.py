@@ -89,18 +89,49 @@ def test_an_app_is_served_by_every_lb() -> None:
 
 
 def test_it_listens_where_it_is_told_to(tmp_path: Path) -> None:
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        three.bind(("127.0.0.2", 0))
-        marathon, lb, control = (f"{host}:{port}" for host, port in (each.getsockname() for each in (one, three, two)))
-    with launch.start(marathon=[marathon, "127.0.0.3:0"], lb=[lb], control=control, workdir=tmp_path) as sandbox:
+    marathon, control = free_addresses("127.0.0.1", 2)
+    (lb,) = free_addresses("127.0.0.2", 1)
+    with launch.start(
+        marathon=[marathon, "127.0.0.3:0"], lb=[lb], control=control, workdir=tmp_path / "new" / "folder"
+    ) as sandbox:
         assert sandbox.marathon[0] == f"http://{marathon}"
         assert len(sandbox.marathon) == 2
         assert [(each["url"], each["host"]) for each in sandbox.lbs] == [(f"http://{lb}", "127.0.0.2")]
         assert sandbox.control == f"http://{control}"
-        assert sandbox.workdir == tmp_path
+        assert sandbox.workdir == tmp_path / "new" / "folder"
         assert Path(sandbox.lbs[0]["config"]).is_relative_to(tmp_path)
+
+
+def free_addresses(host: str, count: int) -> list[str]:
+    probes = [socket.create_server((host, 0)) for _ in range(count)]
+    addresses = [f"{host}:{probe.getsockname()[1]}" for probe in probes]
+    for probe in probes:
+        probe.close()
+    return addresses
+
+
+def test_lbs_on_one_host_share_the_service_ports() -> None:
+    lbs = free_addresses("127.0.0.9", 2)
+    with launch.start(lb=lbs) as sandbox:
+        deploy(sandbox)
+
+        assert [lb["url"] for lb in sandbox.lbs] == [f"http://{lb}" for lb in lbs]
+        assert len({lb["tcp_socket"] for lb in sandbox.lbs}) == 2
+        for url in lbs:
+            until(lambda url=url: "web_10000" in requests.get(f"http://{url}/haproxy?stats;csv", timeout=30).text)
+        reached = [requests.get("http://127.0.0.9:10000", timeout=30).status_code for _ in range(20)]
+        assert set(reached) == {200}
+
+
+def test_the_lb_follows_the_next_leader() -> None:
+    with launch.start(marathon=["127.0.0.1:0", "127.0.0.2:0"]) as sandbox:
+        deploy(sandbox, instances=1)
+        sandbox.fault("leader_change", seconds=0.5)
+        app = f"{sandbox.marathon[1]}/v2/apps/web"
+        until(lambda: requests.put(app, json={"instances": 2}, timeout=30).ok)
+
+        config = f"{sandbox.lbs[0]['url']}/_haproxy_getconfig"
+        until(lambda: requests.get(config, timeout=30).text.count("  server ") == 2, seconds=60)
 
 
 def test_two_sandboxes_live_side_by_side() -> None:
@@ -134,7 +165,7 @@ def test_a_network_belongs_to_one_sandbox() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--lb", "127.0.0.1:9090", "--lb", "127.0.0.1:9091"), "the hosts have to differ"),
+        (("--lb", "127.0.0.1:9090", "--lb", "127.0.0.1:9090"), "the addresses have to differ"),
         (("--marathon", "8080"), "expected HOST:PORT, got '8080'"),
         (("--network", "10.0.0"), "expected a network in 127.0.0.0/8, got '10.0.0'"),
         (("--http-credentials", "nobody"), "expected USER:PASSWORD"),

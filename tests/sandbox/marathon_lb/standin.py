@@ -34,6 +34,7 @@ from tests.sandbox.marathon_lb.template import Place, configuration
 IDLE_LOOK = 300.0
 FIRST_BACKOFF, BACKOFF_FACTOR, MAX_BACKOFF, BACKOFF_RESET = 3.0, 1.5, 300.0, 600.0
 REMEMBERED_TASKS = 1000
+APP_ID_PORT = 9091
 # The kernel's limit is 107; HAProxy binds a temporary name beside the socket during a reload.
 LONGEST_SOCKET_PATH = 90
 
@@ -63,12 +64,11 @@ class MarathonLbStandIn:
         dcos_login: bool = False,
     ) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
-        taken = {port}
         self._place = Place(
             host=host,
             stats_port=port,
-            app_id_port=_free_port(host, taken, preferred=9091),
-            runtime_port=_free_port(host, taken, preferred=9999),
+            app_id_port=_free_port(host, 0 if port == APP_ID_PORT else APP_ID_PORT),
+            runtime_port=_free_port(host, 0),
             folder=workdir.resolve(),
         )
         if len(str(self._place.socket)) > LONGEST_SOCKET_PATH:
@@ -87,6 +87,7 @@ class MarathonLbStandIn:
         self._live = asyncio.Event()
         self._pending_reset = False
         self._pending_reload = False
+        self._certain_reload = False
         self._tasks: list[asyncio.Task[None]] = []
         self._fifo: int | None = None
 
@@ -165,9 +166,14 @@ class MarathonLbStandIn:
         self._pending_reset = True
         self._wake.set()
 
-    def reload(self) -> None:
-        """Reload HAProxy with the configuration that is there, as after SIGUSR1."""
+    def reload(self, *, certainly: bool = False) -> None:
+        """Reload HAProxy with the configuration that is there, as after SIGUSR1.
+
+        As in the real one, a reset that is pending too takes precedence and the reload is forgotten, but not when it
+        is to be done ``certainly``.
+        """
         self._pending_reload = True
+        self._certain_reload = self._certain_reload or certainly
         self._wake.set()
 
     def getpids(self, answered: bool) -> None:
@@ -206,14 +212,15 @@ class MarathonLbStandIn:
                 await asyncio.wait_for(self._wake.wait(), timeout=IDLE_LOOK)
             if self.delay:
                 await asyncio.sleep(self.delay)
-            only_reload = self._pending_reload and not self._pending_reset
+            reset = self._pending_reset or not self._pending_reload
+            reload = self._certain_reload or not reset
             self._wake.clear()
-            self._pending_reset = self._pending_reload = False
+            self._pending_reset = self._pending_reload = self._certain_reload = False
             try:
-                if only_reload:
-                    await self._reload_existing()
-                else:
+                if reset:
                     await self._regenerate()
+                if reload:
+                    await self._reload_existing()
             except (Unavailable, Undecidable, KeyError, OSError) as error:
                 # Like the real one: write nothing, for no app, and wait for the next event.
                 self._log.error("no configuration is written: %s", error)
@@ -306,16 +313,13 @@ class MarathonLbStandIn:
                 self.reload()
 
 
-def _free_port(host: str, taken: set[int], *, preferred: int) -> int:
-    """Return ``preferred``, or another port that is free on ``host`` and not in ``taken``, and add it there."""
+def _free_port(host: str, preferred: int) -> int:
+    """Return ``preferred`` when it is free on ``host``, else another port that is."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-            number: int = probe.getsockname()[1]
-            if number not in taken:
-                taken.add(number)
-                return number
+            return probe.getsockname()[1]
     raise OSError(f"There is no free port on {host}.")
 
 
