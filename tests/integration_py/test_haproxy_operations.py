@@ -128,6 +128,18 @@ def test_a_second_run_changes_nothing(site: Site) -> None:
     assert not site.drain(state="ready")["changed"]
 
 
+def test_a_server_that_the_configuration_disables_is_put_back_and_drained_again(site: Site) -> None:
+    site.lb.reload(site.body("disabled"))
+    eventually(lambda: site.lb.get("/haproxy?stats;csv").count(",UP,") >= 2)
+    assert site.states()["old"] == "maint"
+    assert not site.drain()["changed"]
+    assert site.drain(state="ready")["changed"]
+    assert site.states()["old"] == "ready"
+    assert not site.drain(state="ready")["changed"]
+    assert site.drain()["changed"]
+    assert site.states()["old"] == "maint"
+
+
 def test_check_mode_tells_the_truth_and_touches_nothing(site: Site) -> None:
     told = site.drain(check_mode=True)
     assert site.states() == {"old": "ready", "new": "ready"}

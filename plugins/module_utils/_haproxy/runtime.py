@@ -21,9 +21,10 @@ from typing import Any, NoReturn
 from .._errors import InvalidInput, NotFound, Rejected, Unreachable
 from . import stats
 
-# Bits of srv_admin_state in "show servers state" (HAProxy's management guide, section 9.3): by command, inherited,
-# by configuration, and by name resolution.
-_MAINT_BITS = 0x01 | 0x02 | 0x04 | 0x20
+# Bits of srv_admin_state in "show servers state" (HAProxy's management guide, section 9.3): by command, inherited, and by
+# name resolution. The bit 0x04 only remembers that the configuration had the server disabled: it stays when a command
+# puts the server back.
+_MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -176,7 +177,7 @@ class Runtime:
 
     def _connected(self) -> socket.socket:
         if not self.address.startswith("/"):
-            host, _, port = self.address.rpartition(":")
+            host, _colon, port = self.address.rpartition(":")
             return socket.create_connection((host.strip("[]"), int(port)), timeout=self.timeout)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(self.timeout)

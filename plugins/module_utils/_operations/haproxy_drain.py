@@ -100,6 +100,9 @@ def undrained(state: BalancerState, first_pid: int, now: float, keep_alive_timeo
     for name, admin in sorted(state.states.items()):
         if admin != "maint":
             return f"lb {state.name}: {name} is {admin} (again)"
+    for name, row in sorted(state.rows.items()):
+        if not row.in_maintenance:
+            return f"lb {state.name}: {row.backend}/{name} is {row.status}"
     in_flight = busy(state)
     if in_flight:
         return in_flight

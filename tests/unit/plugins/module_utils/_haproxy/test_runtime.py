@@ -32,6 +32,7 @@ STATES = """\
 4 web 4 drain 127.0.0.1 2 8 1
 4 web 5 tracks 127.0.0.1 2 2 1
 4 web 6 unresolved - 0 32 1
+4 web 7 put_back 127.0.0.1 2 4 1
 
 """
 PROC = """\
@@ -81,6 +82,7 @@ def test_states_are_what_was_decided_whoever_decided_it(tmp_path: Path) -> None:
             "drain": "drain",
             "tracks": "maint",
             "unresolved": "maint",
+            "put_back": "ready",
         }
 
 

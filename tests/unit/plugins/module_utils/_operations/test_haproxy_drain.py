@@ -45,6 +45,10 @@ def test_a_reload_that_lost_the_state_forbids_it() -> None:
     assert forbids(replace(DRAINED, states={"a": "ready"})) == "lb lb1: a is ready (again)"
 
 
+def test_a_status_that_is_not_maint_forbids_it() -> None:
+    assert forbids(replace(DRAINED, rows={"a": row("UP")})) == "lb lb1: web/a is UP"
+
+
 def test_a_session_on_an_old_worker_forbids_it() -> None:
     state = replace(DRAINED, old_workers=(OldWorker(7, 1, 3, None),))
     assert forbids(state) == "lb lb1 old worker pid 7: 1 open"
