@@ -15,7 +15,8 @@ import requests
 
 # A server that takes a fraction of the test service's and of http.server's start-up time.
 SERVER = (
-    f'exec {shlex.quote(sys.executable)} -S -E -c "import socket,sys;s=socket.create_server((sys.argv[1],int(sys.argv[2])));\n'
+    f'exec {shlex.quote(sys.executable)} -S -E -c "import socket,sys;'
+    "s=socket.create_server((sys.argv[1],int(sys.argv[2])));\n"
     "while 1:\n c,_=s.accept();c.recv(4096);c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n');c.close()\" "
     "${MESOS_CONTAINER_IP:-$HOST} $PORT0"
 )

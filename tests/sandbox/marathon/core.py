@@ -23,6 +23,7 @@ from tests.sandbox.marathon.stamps import Versions
 from tests.sandbox.marathon.tracker import Change, Tracker
 
 MOST_DEPLOYMENTS = 100
+KEPT_VERSIONS = 50  # of each app, --zk_max_versions
 FIRST_COUNT, NEXT_COUNT = 15.0, 300.0  # s, how soon Marathon counts the instances of all apps again
 TOO_MANY = (
     f"Max number ({MOST_DEPLOYMENTS}) of running deployments is achieved. Wait for existing deployments to complete or "
@@ -195,6 +196,8 @@ class Marathon:
         self.apps = dict(done.target)
         for app in self.apps.values():
             self.history.setdefault(app.id, {})[app.version] = app
+            for version in sorted(self.history[app.id])[:-KEPT_VERSIONS]:
+                del self.history[app.id][version]
             parts = app.id.split("/")[1:-1]
             self.groups.update("/" + "/".join(parts[: depth + 1]) for depth in range(len(parts)))
         for app_id in [one for one in self.history if one not in self.apps]:
