@@ -169,11 +169,11 @@ def _serve(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
 
         return serve.main(options)
 
-    try:
-        return guard.run(work, until_stdin_closes=chosen.until_stdin_closes)
-    finally:
+    def clean_up() -> None:
         if chosen.workdir is None:
-            shutil.rmtree(options.workdir)
+            shutil.rmtree(options.workdir, ignore_errors=True)
+
+    return guard.run(work, clean_up, until_stdin_closes=chosen.until_stdin_closes)
 
 
 def _decide(name: str) -> int:

@@ -40,10 +40,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def run(work: Callable[[], int], *, until_stdin_closes: bool = False) -> int:
+def run(work: Callable[[], int], clean_up: Callable[[], None], *, until_stdin_closes: bool = False) -> int:
     """Run ``work`` in a guarded process and return its exit status; 128 + N when signal N killed it.
 
-    ``work`` is sent SIGTERM when it has to end. ``until_stdin_closes`` ends it when standard input does.
+    ``work`` is sent SIGTERM when it has to end. When nothing of it runs any more, ``clean_up`` is called, by whichever
+    process is still there, and perhaps twice. ``until_stdin_closes`` ends it all when standard input does.
     """
     mark = f"{uuid.uuid4()}"
     read, write = os.pipe()
@@ -52,12 +53,12 @@ def run(work: Callable[[], int], *, until_stdin_closes: bool = False) -> int:
     if guard == 0:
         os.close(write)
         os.setsid()
-        _exit_with(lambda: _guard(work, mark, read))
+        _exit_with(lambda: _guard(work, clean_up, mark, read))
     os.close(read)
-    return _front(guard, mark, write, until_stdin_closes=until_stdin_closes)
+    return _front(guard, clean_up, mark, write, until_stdin_closes=until_stdin_closes)
 
 
-def _front(guard: int, mark: str, hold: int, *, until_stdin_closes: bool) -> int:
+def _front(guard: int, clean_up: Callable[[], None], mark: str, hold: int, *, until_stdin_closes: bool) -> int:
     release = _once(lambda: os.close(hold))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, frame: release())
@@ -67,10 +68,11 @@ def _front(guard: int, mark: str, hold: int, *, until_stdin_closes: bool) -> int
     if not os.WIFEXITED(status):
         _wait_for_all(PATIENCE)
     sweep(mark)
+    clean_up()
     return _exit_status(status)
 
 
-def _guard(work: Callable[[], int], mark: str, hold: int) -> int:
+def _guard(work: Callable[[], int], clean_up: Callable[[], None], mark: str, hold: int) -> int:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     me = os.getpid()
     worker = os.fork()
@@ -87,6 +89,7 @@ def _guard(work: Callable[[], int], mark: str, hold: int) -> int:
     threading.Thread(target=_call_at_end_of, args=(hold, lambda: _end(worker)), daemon=True).start()
     status = _wait_for(worker)
     sweep(mark)
+    clean_up()
     return _exit_status(status)
 
 

@@ -50,7 +50,7 @@ def work():
     time.sleep(600)
 
 guard.PATIENCE = 1.0
-sys.exit(guard.run(work, until_stdin_closes="stdin" in sys.argv))
+sys.exit(guard.run(work, lambda: None, until_stdin_closes="stdin" in sys.argv))
 """
 
 
