@@ -10,6 +10,8 @@ class ModuleDocFragment:
     """The options of ``TLS_SPEC``."""
 
     DOCUMENTATION = r"""
+requirements:
+  - requests
 options:
   validate_certs:
     description:
@@ -40,6 +42,4 @@ options:
       - Only requests that are safe to repeat are.
     type: float
     default: 30
-requirements:
-  - requests
 """

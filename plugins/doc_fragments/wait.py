@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``wait`` is ``WAIT_SPEC``; ``wait.marathon`` is it without the pause, as Marathon's events say when to look."""
+    """``wait`` is ``WAIT_SPEC``; ``wait.events`` is it without the pause, as Marathon's events say when to look."""
 
     DOCUMENTATION = r"""
 options:
@@ -28,7 +28,7 @@ options:
     default: 0.05
 """
 
-    MARATHON = r"""
+    EVENTS = r"""
 options:
   wait:
     description:

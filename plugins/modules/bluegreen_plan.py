@@ -63,6 +63,7 @@ options:
     default: auto
 extends_documentation_fragment:
   - zdd.rollout.marathon
+  - zdd.rollout.http
   - zdd.rollout.marathon_lb
   - zdd.rollout.attributes
 author:

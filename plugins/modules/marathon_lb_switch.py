@@ -49,6 +49,7 @@ options:
     default: 10
 extends_documentation_fragment:
   - zdd.rollout.marathon
+  - zdd.rollout.http
   - zdd.rollout.marathon_lb
   - zdd.rollout.attributes
 author:

@@ -25,6 +25,7 @@ options:
     required: true
 extends_documentation_fragment:
   - zdd.rollout.marathon
+  - zdd.rollout.http
   - zdd.rollout.marathon_lb
   - zdd.rollout.attributes
 author:

@@ -44,7 +44,7 @@ options:
 extends_documentation_fragment:
   - zdd.rollout.marathon
   - zdd.rollout.http
-  - zdd.rollout.wait.marathon
+  - zdd.rollout.wait.events
   - zdd.rollout.attributes
 seealso:
   - module: zdd.rollout.marathon_app

@@ -46,6 +46,7 @@ options:
     type: str
 extends_documentation_fragment:
   - zdd.rollout.marathon
+  - zdd.rollout.http
   - zdd.rollout.attributes
 author:
   - The zdd.rollout contributors (@zdd-rollout)
