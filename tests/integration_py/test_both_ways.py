@@ -129,7 +129,19 @@ CASES = [
     Case("an endpoint that is not there", "pending_operations_wait", {
         **AT, "app_id": "/live", "path": "/none", "jmespath": "pending", "wait_timeout": 1,
     }),
+    Case("a wait that is cut short, with its warning", "pending_operations_wait", {
+        "urls": [NOWHERE], "jmespath": "pending", "wait_timeout": 0, "on_timeout": "cut",
+    }),
     Case("checks of tasks", "tasks_check", {**AT, "app_id": "/live", "checks": [{"path": "/health"}]}),
+    Case("a check that fails on a secret", "tasks_check", {
+        "urls": "{lb}", "checks": [{"path": "/" + SECRET}], "secret_headers": {"X-Token": SECRET},
+    }),
+    Case("a password for the statistics", "haproxy_info", {
+        "stats_url": "{lb}", "lb_username": "me", "lb_password": SECRET, "backend": SECRET,
+    }),
+    Case("servers that are not there, drained", "haproxy_drain", {
+        "socket": ["{socket}"], "backend": "live_10000", "server": ["none"],
+    }),
 ]  # fmt: skip
 
 
@@ -282,3 +294,5 @@ def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) 
     assert by_name["tasks that are admitted"]["fulfilled"]
     assert by_name["tasks without pending operations"]["fulfilled"]
     assert by_name["a load balancer by its socket"]["lbs"]
+    assert by_name["a wait that is cut short, with its warning"]["warnings"]
+    assert by_name["a check that fails on a secret"]["failure"]["code"] == "check_failed"

@@ -21,9 +21,9 @@ from typing import Any, NoReturn
 from .._errors import InvalidInput, NotFound, Rejected, Unreachable
 from . import stats
 
-# Bits of srv_admin_state in "show servers state" (HAProxy's management guide, section 9.3): by command, inherited, and by
-# name resolution. The bit 0x04 only remembers that the configuration had the server disabled: it stays when a command
-# puts the server back.
+# Bits of srv_admin_state in "show servers state" (HAProxy's management guide, section 9.3): by command, inherited, and
+# by name resolution. The bit 0x04 only remembers that the configuration had the server disabled: it stays when a
+# command puts the server back.
 _MAINT_BITS = 0x01 | 0x02 | 0x20
 _DRAIN_BITS = 0x08 | 0x10
 
