@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from .._errors import InvalidInput
 from .._haproxy.endpoints import MARATHON_LB_SPEC, instances
 from .._haproxy.marathon_lb_decision import drained_count
 from .._invocation.context import Context
 from .._marathon.client import MARATHON_SPEC, Marathon
+from .._marathon.definition_files import read_definition
 from .._marathon.definitions import app_path, service_ports
 from .._marathon.definitions import check_definition as check_types
 from .._marathon.deployment_group import (
@@ -99,24 +97,11 @@ def _definition(params: Mapping[str, Any]) -> dict[str, Any]:
     """The wanted definition; only an id for goals that need none."""
     definition = params["app"]
     if params["src"]:
-        definition = _read(params["src"])
+        definition = read_definition(params["src"])
     if definition is None:
         return {"id": params["group"]}
     check_types(definition)
     return definition
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise InvalidInput("invalid_option", f"Option src: {path} cannot be read ({why}).") from None
-    except yaml.YAMLError as error:
-        raise InvalidInput("invalid_definition", f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise InvalidInput("invalid_definition", f"{path} holds no app definition (a mapping), but: {str(found)[:80]!r}")
-    return found
 
 
 def _hooks(given: Mapping[str, Any]) -> dict[str, list[str]]:

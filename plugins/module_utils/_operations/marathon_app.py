@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from ansible.module_utils.common.yaml import HAS_YAML, yaml_load
 
 from .._errors import InvalidInput, NotFound, OperationError
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
+from .._marathon.definition_files import read_definition
 from .._marathon.definitions import (
     app_path,
     check_definition,
@@ -186,13 +183,11 @@ def _definition(params: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     definition = params["app"]
     if params["src"] is not None:
-        definition = _read(Path(params["src"]))
+        definition = read_definition(params["src"])
     if params["instances"] is not None and params["instances"] < 0:
         raise InvalidInput("invalid_option", "Option instances: a count is 0 or more.")
     if definition is None:
         return None
-    if not isinstance(definition, Mapping):
-        raise InvalidInput("invalid_definition", f"{params['src']}: an app definition is a mapping.")
     if params["app_id"] is not None:
         given = definition.get("id", params["app_id"])
         if isinstance(given, str) and app_path(given) != app_path(params["app_id"]):
@@ -207,22 +202,3 @@ def _definition(params: Mapping[str, Any]) -> dict[str, Any] | None:
     elif not isinstance(definition.get("id"), str):
         raise InvalidInput("invalid_definition", "The app definition has no id.")
     return dict(definition)
-
-
-def _read(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise InvalidInput("unreadable_file", f"Option src: {path} cannot be read: {why}.") from None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        not_json = str(error)
-    if not HAS_YAML:
-        raise InvalidInput("unreadable_file", f"Option src: {path} is no JSON ({not_json}), and YAML needs PyYAML.")
-    try:
-        return yaml_load(text)
-    except Exception as error:  # noqa: BLE001  PyYAML may be missing, so its error class has no name here
-        why = " ".join(str(error).split())
-        raise InvalidInput("unreadable_file", f"Option src: {path} is neither JSON nor YAML: {why}") from None
