@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
@@ -42,7 +42,7 @@ class Serving:
 
 
 # A status and a body (with headers, if wanted); None cuts the connection; an iterator of bytes is streamed in chunks.
-Reply = tuple[Any, ...] | None
+Reply: TypeAlias = "tuple[Any, ...] | None"
 
 
 @contextmanager

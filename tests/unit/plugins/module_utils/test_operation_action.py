@@ -1,0 +1,188 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugin owes beside the operation: masking, warnings, plain types, and when it stands back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.zdd.rollout.plugins.module_utils._errors import Rejected
+from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
+from ansible_collections.zdd.rollout.plugins.module_utils._invocation.secrets import secrets_in_addresses
+from ansible_collections.zdd.rollout.plugins.plugin_utils.operation_action import OperationAction, plain
+
+SECRET = "hush-hush"
+
+
+def operation(answer: Any) -> ModuleType:
+    """An operation with one option of each kind; ``answer(params, context)`` is its ``run``."""
+    module = ModuleType("some.path.an_operation")
+    module.ARGUMENT_SPEC = {
+        "name": {"type": "str", "required": True, "aliases": ["called"]},
+        "password": {"type": "str", "no_log": True},
+        "old": {"type": "str", "removed_in_version": "9.0.0", "removed_from_collection": "zdd.rollout"},
+        "url": {"type": "str"},
+    }
+    module.run = answer
+    return module
+
+
+def act(
+    answer: Any,
+    args: Mapping[str, Any],
+    *,
+    connection: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run the action; ``{"by": "module"}`` is its result where it leaves the task to the module."""
+
+    class Action(OperationAction):
+        operation = None
+
+        def _execute_module(self, **given: Any) -> dict[str, Any]:
+            return {"by": "module", "wrap_async": given["wrap_async"]}
+
+    Action.operation = operation(answer)
+    fields = {
+        "args": dict(args),
+        "action": "zdd.rollout.an_operation",
+        "resolved_action": "zdd.rollout.an_operation",
+        "check_mode": False,
+        "diff": False,
+        "async_val": 0,
+        "environment": [],
+        **(task or {}),
+    }
+    link = SimpleNamespace(
+        **{
+            "transport": "local",
+            "become": None,
+            "_shell": SimpleNamespace(tmpdir=None),
+            "_remote_is_local": True,
+            **(connection or {}),
+        }
+    )
+    action = Action(SimpleNamespace(**fields), link, SimpleNamespace(), None, None, None)
+    return action.run(task_vars=dict(variables or {}))
+
+
+def echo(params: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    return {"changed": False, "seen": dict(params)}
+
+
+def refuse(_params: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    raise Rejected("rejected", f"no entry with {SECRET}", detail={"given": SECRET}, changed=True)
+
+
+def break_down(_params: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+    raise KeyError(SECRET)
+
+
+def test_the_result_has_the_invocation_without_secrets() -> None:
+    result = act(echo, {"name": "a", "password": SECRET})
+
+    assert result["invocation"]["module_args"]["name"] == "a"
+    assert result["invocation"]["module_args"]["password"] == result["seen"]["password"] != SECRET
+
+
+@pytest.mark.parametrize("answer", [refuse, break_down])
+def test_no_secret_is_in_a_failure(answer: Any) -> None:
+    result = act(answer, {"name": "a", "password": SECRET})
+
+    assert result["failed"]
+    assert SECRET not in str(result)
+    assert result["changed"] is (answer is refuse)
+
+
+def test_a_defect_is_named_and_is_no_traceback() -> None:
+    result = act(break_down, {"name": "a"})
+
+    assert result["msg"].startswith("Defect in an_operation: KeyError")
+    assert result["failure"]["code"] == "internal_error"
+
+
+def test_a_password_in_an_address_is_masked_too() -> None:
+    result = act(echo, {"name": "a", "url": f"http://me:{SECRET}@host/x"})
+
+    assert SECRET not in str(result)
+    assert secrets_in_addresses({"a": ["see ftp://u:p%40w@h and http://h:80/@x"]}) == {"p%40w", "p@w"}
+
+
+def test_an_alias_and_a_deprecated_option_warn() -> None:
+    result = act(echo, {"name": "a", "called": "a", "old": "x"})
+
+    assert any("alias" in warning for warning in result["warnings"])
+    assert any("old" in str(deprecation) for deprecation in result["deprecations"])
+
+
+def test_a_wrong_option_is_refused_by_name_without_secrets() -> None:
+    result = act(echo, {"name": "a", "nmae": SECRET, "password": SECRET})
+
+    assert result["failed"]
+    assert "Unsupported parameters for (zdd.rollout.an_operation) module: nmae" in result["msg"]
+    assert SECRET not in str(result)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"connection": {"transport": "ssh"}},
+        {"connection": {"become": object()}},
+        {"task": {"async_val": 30}},
+        {"task": {"environment": [{"A": "b"}]}},
+        {"variables": {"ansible_python_interpreter": "/some/other/python"}},
+    ],
+)
+def test_the_module_runs_where_a_process_of_its_own_is_asked_for(asked: dict[str, Any]) -> None:
+    assert act(echo, {"name": "a"}, **asked)["by"] == "module"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"connection": {"transport": "ansible.builtin.local"}},
+        {"task": {"environment": [{}]}},
+        {"variables": {"ansible_python_interpreter": sys.executable}},
+        {"variables": {"ansible_python_interpreter": "auto_silent"}},
+    ],
+)
+def test_the_operation_runs_here_otherwise(asked: dict[str, Any]) -> None:
+    assert "seen" in act(echo, {"name": "a"}, **asked)
+
+
+def test_the_operation_knows_how_it_is_run() -> None:
+    contexts: list[Context] = []
+
+    def keep(_params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        contexts.append(context)
+        context.warn("mind the gap")
+        context.warn("mind the gap")
+        return {"changed": True}
+
+    result = act(keep, {"name": "a"}, task={"check_mode": True, "diff": True})
+
+    assert (contexts[0].check_mode, contexts[0].diff_mode) == (True, True)
+    assert result["warnings"] == ["mind the gap"]
+    assert result["changed"] is True
+
+
+class Tagged(str):
+    """A subclass, as Ansible's own texts are."""
+
+
+def test_values_are_of_the_types_that_json_has() -> None:
+    given = {Tagged("a"): [Tagged("b"), (1, True, None), {2.5}], "b": b"c"}
+
+    made = plain(given)
+
+    assert made == {"a": ["b", [1, True, None], [2.5]], "b": "c"}
+    assert type(made["a"][0]) is str
+    assert {type(key) for key in made} == {str}
