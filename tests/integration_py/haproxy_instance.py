@@ -218,7 +218,10 @@ class Backend:
             def log_message(self, *_arguments: Any) -> None:
                 """Keep quiet."""
 
-        self.server = ThreadingHTTPServer((host, 0), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # many clients may come at once
+
+        self.server = Server((host, 0), Handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_arguments: None  # HAProxy's checks reset their connections
         self.host, self.port = host, self.server.server_address[1]

@@ -182,6 +182,14 @@ def test_cut_goes_on_and_reports_how_many(site: Site, busy: list[int]) -> None:
     assert not busy
 
 
+def test_without_waiting_the_server_is_out_at_once_and_what_is_in_flight_goes_on(site: Site, busy: list[int]) -> None:
+    result = site.drain(wait=False)
+    assert result["backend"]["servers"][site.lb.socket] == {"old": "maint"}
+    assert result["lbs"][0]["sessions"] == 1 and not busy
+    site.old.release()
+    eventually(lambda: busy == [200])
+
+
 def test_cookie_bound_clients_stay_while_it_drains_and_leave_at_maint(tmp_path: Path) -> None:
     with start(tmp_path / "lb", backend="cookie S insert indirect") as site:
         site.lb.reload(site.body("cookie old", "cookie new", "cookie S insert indirect"))
