@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import requests
 
+from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.marathon_lb_decision import server_name
 from tests.sandbox import launch
 from tests.sandbox.clients import Clients, clients
 
@@ -45,7 +46,6 @@ class Rollout:
         self.sandbox = sandbox
         self.apps = f"{sandbox.marathon[0]}/v2/apps"
         self.fresh = fresh
-        self.known: dict[str, set[str]] = {}
 
     def create(self, colour: str, hour: int) -> None:
         labels = {
@@ -86,8 +86,8 @@ class Rollout:
 
     def servers(self) -> Counter[tuple[str, str]]:
         """How many servers there are by colour and status, UP or MAINT or another one."""
-        ports = {
-            str(task["ports"][0]): app["id"].rpartition("-")[2]
+        colours = {
+            server_name(task["host"], task["host"], task["ports"][0]): app["id"].rpartition("-")[2]
             for app in requests.get(self.apps, params={"embed": "apps.tasks"}, timeout=30).json()["apps"]
             for task in app["tasks"]
             if task.get("ports")
@@ -95,7 +95,7 @@ class Rollout:
         stats = requests.get(f"{self.sandbox.lbs[0]['url']}/haproxy?stats;csv", timeout=30).text
         rows = csv.DictReader(io.StringIO(stats.removeprefix("# ")))
         return Counter(
-            (ports.get(row["svname"].rpartition("_")[2], "gone"), row["status"].split()[0])
+            (colours.get(row["svname"], "gone"), row["status"].split()[0])
             for row in rows
             if row["pxname"] == "web_10000" and row["svname"] not in ("FRONTEND", "BACKEND")
         )

@@ -33,6 +33,9 @@ from tests.sandbox.marathon_lb.template import Place, configuration
 # grows, its end, and after how long a stream it starts anew.
 IDLE_LOOK = 300.0
 FIRST_BACKOFF, BACKOFF_FACTOR, MAX_BACKOFF, BACKOFF_RESET = 3.0, 1.5, 300.0, 600.0
+# From an event to the answer of a real Marathon. With the real one a task that is healthy shows up after 0.2 to 1 s;
+# an instant answer would make a stand-in that is faster than that, and that reloads for each of several tasks at once.
+REACTION = 0.05
 REMEMBERED_TASKS = 1000
 APP_ID_PORT = 9091
 # The kernel's limit is 107; HAProxy binds a temporary name beside the socket during a reload.
@@ -230,6 +233,7 @@ class MarathonLbStandIn:
             await self._haproxy.reload()
 
     async def _regenerate(self) -> None:
+        await asyncio.sleep(REACTION)
         apps = await self._marathon.apps()
         text = self._text(self._services(apps))
         if text == self._written():
