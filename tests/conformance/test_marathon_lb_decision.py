@@ -13,9 +13,10 @@ from typing import Any
 
 import dateutil.parser
 import pytest
-from ansible_collections.zdd.rollout.plugins.module_utils._haproxy import marathon_lb_decision as model
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.zdd.rollout.plugins.module_utils._haproxy import marathon_lb_decision as model
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "recordings"
 CASES = json.loads((RECORDINGS / "marathon-lb-cases.json").read_text())
