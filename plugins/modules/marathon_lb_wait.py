@@ -181,6 +181,10 @@ lbs:
     error:
       description: Why it could not be asked at last.
       type: str
+keep_alive_seconds:
+  description: The longest of RV(lbs[].keep_alive_seconds); V(none) when one of them is.
+  returned: success
+  type: float
 evidence:
   description: What was judged.
   returned: success

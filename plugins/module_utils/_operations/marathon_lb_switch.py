@@ -10,12 +10,11 @@ back by a number: Marathon might kill a running task and keep the one that is no
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import DeadlinePassed, InvalidInput, Locked, NotFound, OperationError, Rejected
+from .._errors import DeadlinePassed, InvalidInput, NotFound, OperationError, Rejected
 from .._haproxy.endpoints import MARATHON_LB_SPEC, MarathonLb, instances
 from .._haproxy.marathon_lb import (
     LB_PAUSES,
@@ -28,7 +27,7 @@ from .._haproxy.marathon_lb import (
     unadmitted,
     untaken_out,
 )
-from .._haproxy.marathon_lb_decision import EXCLUDED_STATES, Undecidable
+from .._haproxy.marathon_lb_decision import Undecidable
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
@@ -46,6 +45,8 @@ from .._marathon.deployment_group import (
 )
 from .._marathon.observation import Observation, group_apps, observe_group
 from .._marathon.prediction import unwanted_outcome
+from .._marathon.progress import ENDED
+from .._marathon.touch import Touch, scale, wait_for_task
 from .._parallel import each
 from .._wait import Pauses, wait_until
 
@@ -62,8 +63,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "offer_timeout": {"type": "float", "default": 10},
 }
 
-_LAUNCH_PAUSES = Pauses(0.03, 1.6, 2.0)
-_LOCK_PAUSES = Pauses(0.1, 1.8, 5.0)
+_OUTCOME_PAUSES = Pauses(0.15, 2.0, 10.0)
 
 Json = Mapping[str, Any]
 
@@ -139,7 +139,10 @@ class _Switch:
         if self.context.check_mode:
             return self._result(before, before, [])
         if self._surplus(app):
-            new = self._wait_starting(app["id"])
+            timeout = min(self.params["offer_timeout"], self._left())
+            new = wait_for_task(
+                self.marathon, app["id"], lambda task: not is_alive(task), self.context, timeout=timeout
+            )
             if new is not None:
                 self.marathon.kill_tasks([new["id"]], scale=True, force=True)
                 self.turn = Turn("removal")
@@ -173,7 +176,7 @@ class _Switch:
         return max(0, app["instances"] - count) if count else 0
 
     def _turn_to(self, observed: Observation, app: Json, other: Json) -> None:
-        self._refuse_unwanted(self._without_dying(app, other), other, turned_to=app)
+        self._wait_turnable(app, other)
         idle_extra = self._extra_without_traffic(observed, app)
         if idle_extra is not None:
             self.turn = Turn("removal")
@@ -183,30 +186,31 @@ class _Switch:
         else:
             self._turn_by_reduction(observed, app, other)
 
-    def _refuse_unwanted(self, apps: Sequence[Json], other: Json, turned_to: Json | None = None) -> None:
-        receiver_id = turned_to["id"] if turned_to else self.app_id
-        unwanted = unwanted_outcome(apps, receiver_id, other["id"], everything=self._everything(other))
+    def _refuse_unwanted(self, apps: Sequence[Json], other: Json) -> None:
+        unwanted = unwanted_outcome(apps, self.app_id, other["id"], everything=self._everything(other))
         if unwanted is not None:
-            raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.", changed=self.turn.method != "none")
+            raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.")
 
-    def _everything(self, other: Json) -> bool:
-        """Whether the other app has to lose all traffic; not while it has a task too many, which is trimmed then."""
-        return self.params["all_traffic"] and not self._surplus(other)
+    def _wait_turnable(self, app: Json, other: Json) -> None:
+        """Wait until marathon-lb would do what is wanted; what it would not may be a task that dies or starts just now."""
 
-    def _without_dying(self, app: Json, other: Json) -> list[dict[str, Any]]:
-        """The two apps, read again until no task of the other one is dying: marathon-lb counts those."""
+        def unwanted(apps: Sequence[Json]) -> str | None:
+            return unwanted_outcome(apps, app["id"], other["id"], everything=self._everything(other))
 
         def look() -> list[dict[str, Any]]:
             return by_age(group_apps(self.marathon, self.name))
 
-        def dying(apps: Sequence[Json]) -> str | None:
-            tasks = [task for one in apps if one["id"] == other["id"] for task in one["tasks"]]
-            count = len([task for task in tasks if task["state"] in EXCLUDED_STATES])
-            return f"{count} tasks of {other['id']} are on their way" if count else None
+        if unwanted([app, other]) is None:
+            return
+        try:
+            wait_until(self.context, look, unwanted, timeout=self._left(), pauses=_OUTCOME_PAUSES)
+        except DeadlinePassed as error:
+            changed = self.turn.method != "none"
+            raise Rejected("wrong_outcome", f"{error.message}. The traffic was not turned.", changed=changed) from None
 
-        if dying([app, other]) is None:
-            return [app, other]
-        return wait_until(self.context, look, dying, timeout=self._left(), pauses=_LOCK_PAUSES)
+    def _everything(self, other: Json) -> bool:
+        """Whether the other app has to lose all traffic; not while it has a task too many, which is trimmed then."""
+        return self.params["all_traffic"] and not self._surplus(other)
 
     def _extra_without_traffic(self, observed: Observation, app: Json) -> str | None:
         """A task of ``app`` beyond its count that serves nobody: taking it away is a touch."""
@@ -231,64 +235,11 @@ class _Switch:
         return any(self._taken_out(observed.views, app, task) for task in alive_tasks(app))
 
     def _touch(self, app: Json) -> None:
-        """Scale by one, and take the new task away by its id as soon as it is launched."""
-        self.turn = Turn("touch")
-        known = {_instance(task) for task in app["tasks"]}
-        self._scale(app, app["instances"] + 1)
-        new = self._wait_launched(app["id"], known)
-        if new is None:
-            self.turn.extra_task = "pending"
-            self.context.warn(
-                f"No agent has taken the extra instance of {app['id']} within {self.params['offer_timeout']:g} s. The "
-                "traffic has turned all the same. It does no harm; it is removed as soon as it is launched by the next "
-                "step that turns traffic or by a run of the same playbook."
-            )
-        elif is_alive(new):
-            self.turn.extra_task = new["id"]
-        else:
-            self.marathon.kill_tasks([new["id"]], scale=True, force=True)
-
-    def _scale(self, app: Json, count: int) -> None:
-        """Scale; an app that is still locked by the end of an earlier change is waited for."""
-        pause: float | None = None
-        while True:
-            try:
-                self.marathon.scale_app(app["id"], count, app=app)
-                return
-            except Locked as error:
-                if _is_pending(app):
-                    self.marathon.scale_app(app["id"], count, force=True, app=app)
-                    return
-                if self._left() <= 0:
-                    raise
-                self.context.progress(f"{error.message} ({self._left():.0f} s left)")
-            pause = _LOCK_PAUSES.after(pause)
-            self.context.sleep(min(pause, self._left()))
-
-    def _wait_launched(self, app_id: str, known: set[str]) -> dict[str, Any] | None:
-        """The task that was not there before, ``None`` when no agent takes it in time."""
-
-        return self._wait_task(app_id, lambda task: _instance(task) not in known)
-
-    def _wait_starting(self, app_id: str) -> dict[str, Any] | None:
-        """A task that is launched and does not serve yet, ``None`` when there is none in time."""
-        return self._wait_task(app_id, lambda task: not is_alive(task))
-
-    def _wait_task(self, app_id: str, wanted: Callable[[Json], bool]) -> dict[str, Any] | None:
-        def found() -> dict[str, Any] | None:
-            tasks = self.marathon.tasks(app_id)
-            return next((task for task in tasks if wanted(task) and task["state"] != "TASK_KILLING"), None)
-
-        try:
-            return wait_until(
-                self.context,
-                found,
-                lambda task: None if task else f"the extra instance of {app_id} is launched",
-                timeout=min(self.params["offer_timeout"], self._left()),
-                pauses=_LAUNCH_PAUSES,
-            )
-        except DeadlinePassed:
-            return None
+        timeout = self.params["offer_timeout"]
+        with Touch(self.marathon, app, self.context, offer_timeout=timeout, left=self._left) as touch:
+            touch.scale()
+            self.turn = Turn("touch")
+            self.turn.extra_task = touch.take_away()
 
     def _turn_by_reduction(self, observed: Observation, app: Json, other: Json) -> None:
         """Take one idle task away and put the count back (reference A12, "back by -1"): for apps without room for more.
@@ -310,7 +261,7 @@ class _Switch:
         self.marathon.kill_tasks([idle[-1]["id"]], scale=True)
         rest = {**app, "tasks": [task for task in app["tasks"] if task["id"] != idle[-1]["id"]]}
         Watch(self.context, self.lbs, _servers(rest, alive_tasks(rest))).wait_admitted(self._left())
-        self._scale({**app, "tasks": rest["tasks"]}, app["instances"])
+        scale(self.marathon, rest, app["instances"], self.context, self._left)
         self._wait_alive(app["instances"])
 
     def _wait_alive(self, count: int) -> None:
@@ -364,11 +315,13 @@ class _Switch:
             disabled = disabled_by([app, other], ipv4_of)
             rows = _servers(other, alive_tasks(other))
             out = [row for row in rows if (row.backend, row.server) in disabled]
-            self.idle = [task["id"] for task in alive_tasks(other) if set(servers_of(other, task)) <= set(out)]
-            if self._everything(other) and len(out) < len(rows):
+            served = set(rows) - set(out)
+            present = [task for task in other["tasks"] if task["state"] != "TASK_KILLING" and task["state"] not in ENDED]
+            self.idle = [task["id"] for task in present if served.isdisjoint(servers_of(other, task))]
+            if self._everything(other) and served:
                 raise OperationError(
                     "wrong_outcome",
-                    f"marathon-lb leaves {len(rows) - len(out)} of {len(rows)} servers of {other['id']} with traffic.",
+                    f"marathon-lb leaves {len(served)} of {len(rows)} servers of {other['id']} with traffic.",
                     changed=self.turn.method != "none",
                 )
 
@@ -415,13 +368,3 @@ class _Switch:
 
 def _servers(app: Json, tasks: Sequence[Json]) -> list[Server]:
     return [server for task in tasks for server in servers_of(app, task)]
-
-
-def _instance(task: Json) -> str:
-    """The instance of a task id: a relaunched task has the same one, with another incarnation (Marathon 1.8 and newer)."""
-    return re.sub(r"\._app\.\d+$", "", task["id"])
-
-
-def _is_pending(app: Json) -> bool:
-    """Whether the app is only locked because an instance of it finds no offer."""
-    return app["instances"] > len([task for task in app["tasks"] if task["state"] != "TASK_KILLING"])

@@ -75,13 +75,16 @@ def run(params: Json, context: Context) -> dict[str, Any]:
         idle_processes=params["idle_processes"],
     )
     missing, settlement = _wait(watch, params, context)
+    lbs_shown = [_report(view, watch) for view in watch.views]
+    idle_times = [shown["keep_alive_seconds"] for shown in lbs_shown]
     return {
         "changed": False,
         "fulfilled": missing is None,
         "missing": missing,
         "tasks": list(servers),
         "gone": gone,
-        "lbs": [_report(view, watch) for view in watch.views],
+        "lbs": lbs_shown,
+        "keep_alive_seconds": None if None in idle_times else max(idle_times),
         "evidence": {
             "state": params["state"],
             "servers": len(watch.expected),
