@@ -189,7 +189,7 @@ def test_the_runtime_api_takes_orders(sandbox: launch.Running, kind: str) -> Non
     (name,) = statistics(sandbox)
     address = sandbox.lbs[0][kind]
     with socket.socket(socket.AF_UNIX if kind == "socket" else socket.AF_INET) as connection:
-        host, _, port = address.rpartition(":")
+        host, _separator, port = address.rpartition(":")
         connection.connect(address if kind == "socket" else (host, int(port)))
         connection.sendall(f"set server web_10000/{name} state maint\n".encode())
         assert connection.recv(4096).strip() == b""

@@ -175,7 +175,7 @@ def test_a_dcos_token_is_needed_and_can_expire(tmp_path: Path) -> None:
         refused = requests.get(f"{url}/v2/apps", timeout=5)
         assert (refused.status_code, list(refused.json())) == (401, ["message"])
         assert login(url, uid="user", password="wrong").status_code == 401
-        for _ in range(2):
+        for _index in range(2):
             headers = {"Authorization": f"token={login(url, uid='user', password='secret').json()['token']}"}
             assert requests.get(f"{url}/v2/apps", headers=headers, timeout=5).status_code == 200
             marathon.call(marathon.standin.auth_expire)
@@ -184,7 +184,7 @@ def test_a_dcos_token_is_needed_and_can_expire(tmp_path: Path) -> None:
 
 def test_a_service_account_signs_with_its_own_key(tmp_path: Path) -> None:
     """RS256 by the registered key; another key, another user, an expired claim and another method are refused."""
-    own, other = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    own, other = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _index in range(2))
     public = own.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     soon = int(time.time()) + 300
     with running(tmp_path, dcos_auth=True) as marathon:
@@ -212,7 +212,7 @@ def test_a_status_fault_holds_for_so_many_requests_of_a_path(marathon: Threaded,
     fields = definition("/late", instances=0)
 
     assert client.ask("GET", "/v2/info").status_code == 200
-    assert [client.ask("POST", "/v2/apps", fields).status_code for _ in range(3)] == [503, 503, 201]
+    assert [client.ask("POST", "/v2/apps", fields).status_code for _index in range(3)] == [503, 503, 201]
 
 
 def test_a_fault_can_be_for_one_client_only(marathon: Threaded) -> None:

@@ -59,7 +59,7 @@ def differences(wanted: Any, got: Any, path: str = "") -> Iterator[str]:
             pattern = pattern.replace(re.escape(placeholder), inside)
         if not re.fullmatch(pattern, got, re.DOTALL):
             yield f"{path} is {got!r}, not {wanted!r}"
-    elif type(wanted) is bool or type(got) is bool or wanted is None or got is None:
+    elif any(value is None or isinstance(value, bool) for value in (wanted, got)):
         if wanted is not got:
             yield f"{path} is {got!r}, not {wanted!r}"
     elif wanted != got:
@@ -99,7 +99,7 @@ class Listener:
         kind = ""
         try:
             for line in self._answer.iter_lines(chunk_size=1):
-                name, _, value = line.decode().partition(": ")
+                name, _separator, value = line.decode().partition(": ")
                 if name == "event":
                     kind = value
                 elif name == "data":

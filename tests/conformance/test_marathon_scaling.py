@@ -166,7 +166,7 @@ def test_version_info_tells_scaling_restart_and_change_apart(client: Client) -> 
 def test_youngest_or_oldest_goes_first(client: Client) -> None:
     """killSelection decides among running tasks."""
     for selection, place in (("YOUNGEST_FIRST", -1), ("OLDEST_FIRST", 0)):
-        app_id = f"/{selection.split('_')[0].lower()}"
+        app_id = f"/{selection.partition('_')[0].lower()}"
         client.create(definition(app_id, killSelection=selection))
         client.json("PUT", f"/v2/apps{app_id}", {"instances": 2})
         client.deployed(app_id)

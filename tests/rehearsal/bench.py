@@ -239,7 +239,7 @@ def run_case(case: Case, folder: Path, arguments: argparse.Namespace, say: Calla
         case.turns.append(stage.rollout("rollback", tried, live, "rolled back"))
         stage.clear()
         # Before and after the playbooks: a machine that others use too gets busier or idler meanwhile.
-        for _ in range(1, arguments.repeat):
+        for _index in range(1, arguments.repeat):
             say("floor again")
             case.floors.append(stage.floor())
 

@@ -63,7 +63,7 @@ class Run:
     def changed(self) -> int:
         """Tasks that said ``changed``, from the recap."""
         recap = self.output.rpartition("PLAY RECAP")[2]
-        _, found, rest = recap.partition("changed=")
+        _separator, found, rest = recap.partition("changed=")
         return int(rest.split()[0]) if found else 0
 
 
@@ -104,7 +104,7 @@ class Cluster:
         )
         with sampled(process.pid) as memory:
             try:
-                said, _ = process.communicate(timeout=timeout)
+                said, _errors = process.communicate(timeout=timeout)
             except BaseException:
                 process.kill()
                 process.wait()

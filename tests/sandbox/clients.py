@@ -282,10 +282,10 @@ def parsed(head: bytes) -> Answer:
     headers: dict[str, str] = {}
     cookies: dict[str, str] = {}
     for line in lines[1:]:
-        name, _, value = line.partition(":")
+        name, _separator, value = line.partition(":")
         name, value = name.strip().lower(), value.strip()
         if name == "set-cookie":
-            cookie, _, content = value.partition(";")[0].partition("=")
+            cookie, _separator, content = value.partition(";")[0].partition("=")
             cookies[cookie.strip()] = content.strip()
         elif name:
             headers[name] = value

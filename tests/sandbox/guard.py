@@ -170,7 +170,7 @@ def _processes() -> list[tuple[int, int, str]]:
 def _marked(mark: str) -> set[int]:
     wanted = f"{MARK}={mark}".encode()
     found = set()
-    for pid, _, state in _processes():
+    for pid, _parent, state in _processes():
         if state not in "ZX":
             # Other users' processes cannot be read, and cannot carry the mark.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):

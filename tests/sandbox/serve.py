@@ -154,7 +154,9 @@ def _reserved_network(wanted: str | None) -> Iterator[str]:
 
     The reservation is an abstract UNIX socket: it goes with the process, however that ends.
     """
-    candidates = [wanted] if wanted else [f"127.{random.randint(16, 254)}.{random.randint(0, 254)}" for _ in range(50)]
+    candidates = (
+        [wanted] if wanted else [f"127.{random.randint(16, 254)}.{random.randint(0, 254)}" for _index in range(50)]
+    )
     for network in candidates:
         with socket.socket(socket.AF_UNIX) as reservation:
             try:

@@ -112,7 +112,7 @@ class Request:
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             raise Malformed(lines[0])
         self.method, target, protocol = words
-        self.path, _, query = target.partition("?")
+        self.path, _separator, query = target.partition("?")
         self.query = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
         self.headers: dict[str, str] = {}
         for line in lines[1:]:
@@ -154,7 +154,7 @@ class Connection:
             if len(self.buffer) > LONGEST_HEAD:
                 raise Malformed("too long")
             self.fill()
-        taken, _, self.buffer = self.buffer.partition(end)
+        taken, _separator, self.buffer = self.buffer.partition(end)
         return taken
 
     def send(self, data: bytes) -> None:
@@ -397,8 +397,8 @@ def main() -> None:
         time.sleep(start_delay)
     selector = listen(os.environ.get("MESOS_CONTAINER_IP") or os.environ.get("HOST") or "127.0.0.1")
     while True:
-        for key, _ in selector.select():
-            sock, _ = key.fileobj.accept()  # type: ignore[union-attr]
+        for key, _events in selector.select():
+            sock, _address = key.fileobj.accept()  # type: ignore[union-attr]
             threading.Thread(target=converse, args=(sock,), daemon=True).start()
 
 

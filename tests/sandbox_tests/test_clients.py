@@ -73,7 +73,7 @@ def server(script: Script) -> Iterator[str]:
     def accept() -> None:
         while True:
             try:
-                sock, _ = listener.accept()
+                sock, _address = listener.accept()
             except OSError:
                 return
             threading.Thread(target=converse, args=(sock,), daemon=True).start()
@@ -198,7 +198,7 @@ def test_a_connection_seen_closed_before_the_request_is_no_failure() -> None:
 def test_a_cut_websocket_and_a_cut_stream_are_seen() -> None:
     port = free_port()
     with clients([url(port)], kinds=["stream", "websocket"]) as traffic:
-        with service("1", port) as (process, _):
+        with service("1", port) as (process, _port):
             traffic.wait_until_flowing()
             before = traffic.report()["clients"]["websocket"]["answered"]
             traffic.wait_until(lambda report: report["clients"]["websocket"]["answered"] > before + 1)
@@ -208,7 +208,7 @@ def test_a_cut_websocket_and_a_cut_stream_are_seen() -> None:
 
 
 def test_all_kinds_are_answered_by_a_good_service() -> None:
-    with service("1") as (_, port), clients([url(port)]) as traffic:
+    with service("1") as started, clients([url(started[1])]) as traffic:
         traffic.wait_until_flowing()
         traffic.wait_until(lambda report: report["clients"]["get"]["answered"] >= 20)
     report = traffic.report()
@@ -235,7 +235,7 @@ def test_cookies_are_kept() -> None:
 
 
 def test_the_change_of_version_is_seen_with_its_times() -> None:
-    with service("1") as (_, first), service("2") as (_, second):
+    with service("1") as (_process, first), service("2") as (_process, second):
         current = [first]
 
         def pipe(sock: socket.socket) -> None:
@@ -269,7 +269,7 @@ def test_an_answer_with_a_bad_status_has_met_its_version_too() -> None:
 
 
 def test_what_is_open_at_the_end_is_finished() -> None:
-    with service("1") as (_, port), clients([url(port)], kinds=["stream", "websocket"]) as traffic:
+    with service("1") as started, clients([url(started[1])], kinds=["stream", "websocket"]) as traffic:
         traffic.wait_until(lambda report: report["clients"]["stream"]["sent"] >= 2)
         report = traffic.stop()
 
@@ -278,7 +278,7 @@ def test_what_is_open_at_the_end_is_finished() -> None:
 
 
 def test_the_rate_is_bounded_for_each_lb() -> None:
-    with service("1") as (_, first), service("1") as (_, second):
+    with service("1") as (_process, first), service("1") as (_process, second):
         with clients([url(first), url(second)], kinds=["get", "post", "sticky"], rate=40) as traffic:
             traffic.wait_until_flowing()
             time.sleep(2)
@@ -291,7 +291,7 @@ def test_the_rate_is_bounded_for_each_lb() -> None:
 
 def test_the_clients_end_with_their_parent() -> None:
     """Also when it is killed and cannot tell them."""
-    with service("1") as (_, port):
+    with service("1") as (_process, port):
         script = (
             "import time\nfrom tests.sandbox.clients import Clients\n"
             f"traffic = Clients(['{url(port)}'])\ntraffic.wait_until_flowing()\n"
@@ -317,7 +317,7 @@ def alive(pid: int) -> bool:
 
 
 def test_clients_that_died_are_not_a_good_report() -> None:
-    with service("1") as (_, port):
+    with service("1") as (_process, port):
         traffic = Clients([url(port)])
         traffic.wait_until_flowing()
         traffic.process.kill()
@@ -329,7 +329,7 @@ def test_clients_that_died_are_not_a_good_report() -> None:
 def test_the_command_writes_a_report_and_tells_by_its_exit(tmp_path: Path, ending: str) -> None:
     report = tmp_path / "deep" / "report.json"
     command = [sys.executable, "-m", "tests.sandbox.clients", "--kinds", "get,sticky", "--report", str(report)]
-    with service("1") as (_, port):
+    with service("1") as (_process, port):
         command += ["--url", url(port)]
         if ending == "seconds":
             assert subprocess.run([*command, "--seconds", "1"], cwd=ROOT, check=False, timeout=60).returncode == 0

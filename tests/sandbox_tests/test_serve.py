@@ -104,7 +104,7 @@ def test_it_listens_where_it_is_told_to(tmp_path: Path) -> None:
 
 def free_addresses(host: str, count: int) -> list[str]:
     """Addresses that are free; of any ``host`` but 127.0.0.1, where outgoing connections may take them meanwhile."""
-    probes = [socket.create_server((host, 0)) for _ in range(count)]
+    probes = [socket.create_server((host, 0)) for _index in range(count)]
     addresses = [f"{host}:{probe.getsockname()[1]}" for probe in probes]
     for probe in probes:
         probe.close()
@@ -120,7 +120,7 @@ def test_lbs_on_one_host_share_the_service_ports() -> None:
         assert len({lb["tcp_socket"] for lb in sandbox.lbs}) == 2
         for url in lbs:
             until(lambda url=url: "web_10000" in requests.get(f"http://{url}/haproxy?stats;csv", timeout=30).text)
-        reached = [requests.get("http://127.0.0.9:10000", timeout=30).status_code for _ in range(20)]
+        reached = [requests.get("http://127.0.0.9:10000", timeout=30).status_code for _index in range(20)]
         assert set(reached) == {200}
 
 

@@ -82,7 +82,7 @@ def pending(port: int) -> dict[str, object]:
 
 
 def test_it_says_which_version_and_task_answers() -> None:
-    with service(VERSION="2", MESOS_TASK_ID="app.instance-1._app.1") as (_, port):
+    with service(VERSION="2", MESOS_TASK_ID="app.instance-1._app.1") as (_process, port):
         status, headers, body = ask(port, "/")
 
     assert status == 200
@@ -98,7 +98,7 @@ def test_it_listens_on_all_ports_of_the_container_address() -> None:
 
 
 def test_requests_of_a_kept_connection_are_answered_in_turn() -> None:
-    with service() as (_, port):
+    with service() as (_process, port):
         connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
         for number in range(3):
             sent = str(number).encode() * 70_000
@@ -112,7 +112,7 @@ def test_requests_of_a_kept_connection_are_answered_in_turn() -> None:
 
 
 def test_a_stream_starts_at_once_and_comes_whole() -> None:
-    with service() as (_, port):
+    with service() as (_process, port):
         connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
         started = time.monotonic()
         connection.request("GET", "/slow?seconds=1")
@@ -128,7 +128,7 @@ def test_a_stream_starts_at_once_and_comes_whole() -> None:
 
 
 def test_what_is_being_worked_on_is_pending_and_looking_is_not() -> None:
-    with service() as (_, port):
+    with service() as (_process, port):
         assert pending(port)["pending"] == 0
         working = threading.Thread(target=ask, args=(port, "/work?seconds=1"))
         working.start()
@@ -141,7 +141,7 @@ def test_what_is_being_worked_on_is_pending_and_looking_is_not() -> None:
 
 
 def test_a_client_that_leaves_in_the_middle_is_no_longer_pending() -> None:
-    with service() as (_, port):
+    with service() as (_process, port):
         with socket.create_connection((HOST, port)) as client:
             client.sendall(b"GET /slow?seconds=60 HTTP/1.1\r\nHost: x\r\n\r\n")
             until(lambda: pending(port)["pending"] == 1, "the stream is pending")
@@ -149,7 +149,7 @@ def test_a_client_that_leaves_in_the_middle_is_no_longer_pending() -> None:
 
 
 def test_health_and_readiness_come_and_health_goes() -> None:
-    with service(HEALTHY_AFTER="0.5", READY_AFTER="0.5", UNHEALTHY_AFTER="2") as (_, port):
+    with service(HEALTHY_AFTER="0.5", READY_AFTER="0.5", UNHEALTHY_AFTER="2") as (_process, port):
         assert ask(port, "/")[0] == 200
         until(lambda: ask(port, "/health")[0] == 200, "it gets healthy")
         until(lambda: ask(port, "/ready")[0] == 200, "it gets ready")
@@ -158,13 +158,13 @@ def test_health_and_readiness_come_and_health_goes() -> None:
 
 
 def test_health_is_bad_before_its_time() -> None:
-    with service(HEALTHY_AFTER="600", READY_AFTER="600") as (_, port):
+    with service(HEALTHY_AFTER="600", READY_AFTER="600") as (_process, port):
         assert [ask(port, path)[0] for path in ("/health", "/ready", "/")] == [503, 503, 200]
 
 
 def test_errors_come_at_the_rate_asked_for() -> None:
-    with service(ERROR_RATE="0.25") as (_, port):
-        statuses = [ask(port, "/")[0] for _ in range(40)]
+    with service(ERROR_RATE="0.25") as (_process, port):
+        statuses = [ask(port, "/")[0] for _index in range(40)]
         assert ask(port, "/health")[0] == 200
 
     assert statuses.count(500) == 10
@@ -172,13 +172,13 @@ def test_errors_come_at_the_rate_asked_for() -> None:
 
 
 def test_a_status_can_be_asked_for() -> None:
-    with service() as (_, port):
+    with service() as (_process, port):
         assert ask(port, "/fail?status=418")[0] == 418
         assert ask(port, "/nowhere")[0] == 404
 
 
 def test_what_is_no_request_is_refused_and_the_service_goes_on() -> None:
-    with service() as (_, port):
+    with service() as (_process, port):
         with socket.create_connection((HOST, port)) as client:
             client.sendall(b"what?\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 400 ")
@@ -187,7 +187,7 @@ def test_what_is_no_request_is_refused_and_the_service_goes_on() -> None:
 
 
 def test_it_crashes_when_told_to() -> None:
-    with service(CRASH_AFTER="0.5") as (process, _):
+    with service(CRASH_AFTER="0.5") as (process, _port):
         assert process.wait(PATIENCE) == 1
 
 
@@ -221,7 +221,8 @@ def masked(opcode: int, payload: bytes) -> bytes:
 def test_a_websocket_echoes_and_closes_clean(length: int) -> None:
     message = os.urandom(length)
     key = base64.b64encode(os.urandom(16))
-    with service() as (_, port), socket.create_connection((HOST, port), timeout=PATIENCE) as client:
+    with service() as started, socket.create_connection((HOST, started[1]), timeout=PATIENCE) as client:
+        port = started[1]
         client.sendall(
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"

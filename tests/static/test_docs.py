@@ -56,7 +56,7 @@ def options() -> dict[str, frozenset[str]]:
 def test_links_inside_the_tree_lead_somewhere(page: Path) -> None:
     lost = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        path, _, anchor = target.partition("#")
+        path, _separator, anchor = target.partition("#")
         if "://" in target or target.startswith("mailto:"):
             continue
         place = (page.parent / path) if path else page

@@ -362,7 +362,7 @@ def _service(app: Json, index: int, port: int) -> Service:
 
 def _with_check_ports(app: Json, listed: Sequence[tuple[int, Service]]) -> list[tuple[int, Service]]:
     """Fill in ``check_ports``: an app may have the health of one port decide about another one's servers."""
-    siblings = sorted((service for _, service in listed), key=lambda service: service.port)
+    siblings = sorted((service for _index, service in listed), key=lambda service: service.port)
     return [
         (index, replace(service, check_ports=_check_ports(service, siblings, _check_index(app, index))))
         for index, service in listed

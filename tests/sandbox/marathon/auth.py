@@ -59,7 +59,7 @@ class Dcos:
     def refusal(self, path: str, headers: Mapping[str, str]) -> Reply | None:
         if path.startswith("/acs/"):
             return None
-        scheme, _, token = headers.get("Authorization", "").partition("=")
+        scheme, _separator, token = headers.get("Authorization", "").partition("=")
         if scheme.strip() == "token" and self._tokens.get(token.strip(), 0.0) > time.time():
             return None
         return Reply(401, UNSURE, {"WWW-Authenticate": 'acsjwt realm="localhost"'})

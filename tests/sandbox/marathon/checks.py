@@ -48,10 +48,12 @@ async def _http_get(host: str, port: int, path: str, tls: bool) -> Answer:
             if not more:
                 break
             raw += more
-        head, _, body = raw.partition(b"\r\n\r\n")
+        head, _separator, body = raw.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         _version, status, reason = [*lines[0].split(" ", 2), "", ""][:3]
-        headers = {key.strip().lower(): value.strip() for key, _, value in (one.partition(":") for one in lines[1:])}
+        headers = {
+            key.strip().lower(): value.strip() for key, _separator, value in (one.partition(":") for one in lines[1:])
+        }
         length = int(headers.get("content-length", len(body)))
         while len(body) < length:
             more = await reader.read(65536)

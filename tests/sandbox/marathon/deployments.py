@@ -159,7 +159,7 @@ class _Replacement:
         return True
 
     async def run(self, reset_delay: Callable[[], None]) -> None:
-        for _ in range(self._ignition.kill):
+        for _index in range(self._ignition.kill):
             self._kill_next()
         self._launch()
         reset_delay()
@@ -168,7 +168,7 @@ class _Replacement:
             change = await self._progress.next()
             if change is None:
                 continue
-            for _ in {one for one in self._progress.healthy if self._progress.fit(one)} - counted:
+            for _one in {one for one in self._progress.healthy if self._progress.fit(one)} - counted:
                 self._kill_next()
             if change.instance.app.version == self._app.version:
                 if change.condition in TERMINAL and change.goal == DECOMMISSIONED:

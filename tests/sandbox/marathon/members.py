@@ -276,7 +276,7 @@ class Cluster:
         upcoming = asyncio.ensure_future(following())
         try:
             while True:
-                done, _ = await asyncio.wait({upcoming}, timeout=HEARTBEAT)
+                done, _pending = await asyncio.wait({upcoming}, timeout=HEARTBEAT)
                 if not done:
                     await response.write(b"\r\n")
                     continue

@@ -162,7 +162,7 @@ class Queue:
         }
         agents = random.sample(self._agents, len(self._agents))
         declined: set[tuple[str, str]] = set()
-        for _ in range(PER_OFFER):
+        for _index in range(PER_OFFER):
             for agent in agents:
                 for app_id in random.sample(list(waiting), len(waiting)):
                     if not waiting[app_id] or (app_id, agent.id) in declined:

@@ -83,7 +83,7 @@ class Tracker:
 
     def schedule(self, app: App, count: int) -> list[Instance]:
         """Want ``count`` more instances of this version."""
-        added = [Instance.new(app) for _ in range(count)]
+        added = [Instance.new(app) for _index in range(count)]
         for instance in added:
             self._instances.setdefault(app.id, {})[instance.id] = instance
             self._changed(instance)

@@ -68,7 +68,7 @@ class Haproxy:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await check.communicate()
+        output, _errors = await check.communicate()
         if check.returncode != 0:
             self._log.error("haproxy rejects %s: %s", path, output.decode(errors="replace"))
         return check.returncode == 0
@@ -76,7 +76,7 @@ class Haproxy:
     async def reload(self) -> None:
         """Start HAProxy, or have the master start a new worker; return when that one is there."""
         self.reloads += 1
-        for _ in range(MAX_RELOADS):
+        for _index in range(MAX_RELOADS):
             before = set(self.pids())
             await self._start_or_signal()
             deadline = time.monotonic() + RELOAD_INTERVAL

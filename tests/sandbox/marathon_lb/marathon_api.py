@@ -35,7 +35,7 @@ class MarathonApi:
         self._urls = [url.rstrip("/") for url in urls]
         self._next_stream = 0
         self._log = log
-        self._user, _, self._password = (credentials or f"{AGENT}:{AGENT}").partition(":")
+        self._user, _separator, self._password = (credentials or f"{AGENT}:{AGENT}").partition(":")
         self._dcos_login = dcos_login
         self._authorization: dict[str, str] = {}
         if credentials and not dcos_login:
