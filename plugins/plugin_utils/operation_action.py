@@ -114,7 +114,9 @@ class _Progress:
 def _is_this_interpreter(wanted: Any) -> bool:
     if wanted is None or str(wanted).startswith("auto"):
         return True
-    return Path(str(wanted)).absolute() == Path(sys.executable).absolute()
+    asked, here = Path(str(wanted)).absolute(), Path(sys.executable).absolute()
+    # python and python3 of one folder are the same. The file alone says nothing: environments share their base's.
+    return asked.parent.resolve() == here.parent.resolve() and asked.resolve() == here.resolve()
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -156,6 +157,23 @@ def test_the_module_runs_where_a_process_of_its_own_is_asked_for(asked: dict[str
 )
 def test_the_operation_runs_here_otherwise(asked: dict[str, Any]) -> None:
     assert "seen" in act(echo, {"name": "a"}, **asked)
+
+
+def test_another_name_of_this_interpreter_is_no_other_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Environments link to the Python that they were made with, and two of them are not the same."""
+    for name in ("one", "other"):
+        folder = tmp_path / name / "bin"
+        folder.mkdir(parents=True)
+        (folder / "python").symlink_to(sys.executable)
+        (folder / "python3").symlink_to("python")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "one" / "bin" / "python"))
+
+    def by(interpreter: Path) -> str:
+        result = act(echo, {"name": "a"}, variables={"ansible_python_interpreter": str(interpreter)})
+        return result.get("by", "action plugin")
+
+    assert by(tmp_path / "one" / "bin" / "python3") == "action plugin"
+    assert by(tmp_path / "other" / "bin" / "python") == by(tmp_path / "other" / "bin" / "python3") == "module"
 
 
 def test_the_operation_knows_how_it_is_run() -> None:
