@@ -116,10 +116,10 @@ def test_any_order_of_columns_and_any_check_message_reads_the_same(
     rows: dict[tuple[str, str], tuple[int, int, str]], columns: list[str]
 ) -> None:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator=",\n")
-    writer.writerow(columns)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*columns, ""])  # HAProxy ends each line with a comma
     for (backend, server), (scur, qcur, message) in rows.items():
         values = {"pxname": backend, "svname": server, "scur": scur, "qcur": qcur, "status": "UP", "last_chk": message}
-        writer.writerow([values.get(column, "-") for column in columns])
+        writer.writerow([*(values.get(column, "-") for column in columns), ""])
     found = servers("# " + out.getvalue())
     assert {key: (row.scur, row.qcur, row.check_text) for key, row in found.items()} == rows
