@@ -55,7 +55,7 @@ class OperationAction(ActionBase):
             or self._connection.become is not None
             or bool(self._task.async_val)
             or any(self._task.environment or ())
-            or not _is_this_interpreter(task_vars.get("ansible_python_interpreter"))
+            or not _is_this_interpreter(self._templar.template(task_vars.get("ansible_python_interpreter")))
         )
 
     def _run_here(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,10 @@ class OperationAction(ActionBase):
     ) -> dict[str, Any]:
         result = {"changed": False, "invocation": {"module_args": dict(params)}, **result}
         warnings = [
-            *(f"Both option {given['option']} and its alias {given['alias']} are set." for given in validation._warnings),
+            *(
+                f"Both option {given['option']} and its alias {given['alias']} are set."
+                for given in validation._warnings
+            ),
             *context.warnings,
         ]
         if warnings:

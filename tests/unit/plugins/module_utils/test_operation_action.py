@@ -19,6 +19,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._invocation.secrets im
 from ansible_collections.zdd.rollout.plugins.plugin_utils.operation_action import OperationAction, plain
 
 SECRET = "hush-hush"
+PLAYBOOK_PYTHON = "{{ ansible_playbook_python }}"
 
 
 def operation(answer: Any) -> ModuleType:
@@ -70,7 +71,8 @@ def act(
             **(connection or {}),
         }
     )
-    action = Action(SimpleNamespace(**fields), link, SimpleNamespace(), None, None, None)
+    templar = SimpleNamespace(template=lambda text: sys.executable if text == PLAYBOOK_PYTHON else text)
+    action = Action(SimpleNamespace(**fields), link, SimpleNamespace(), None, templar, None)
     return action.run(task_vars=dict(variables or {}))
 
 
@@ -152,6 +154,7 @@ def test_the_module_runs_where_a_process_of_its_own_is_asked_for(asked: dict[str
         {"connection": {"transport": "ansible.builtin.local"}},
         {"task": {"environment": [{}]}},
         {"variables": {"ansible_python_interpreter": sys.executable}},
+        {"variables": {"ansible_python_interpreter": PLAYBOOK_PYTHON}},
         {"variables": {"ansible_python_interpreter": "auto_silent"}},
     ],
 )
