@@ -22,7 +22,7 @@ def execute(operation: ModuleType, params: Mapping[str, Any], context: Context) 
         return operation.run(params, context)
     except OperationError as error:
         return {"failed": True, "changed": error.changed, "msg": error.message, "failure": error.failure()}
-    except Exception as error:  # a defect of the collection: name it, without the traceback
+    except Exception as error:  # noqa: BLE001 - a defect of the collection: name it, without the traceback
         name = operation.__name__.rpartition(".")[2]
         internal = OperationError("internal_error", f"Defect in {name}: {type(error).__name__}: {error}")
         return {"failed": True, "changed": False, "msg": internal.message, "failure": internal.failure()}

@@ -34,26 +34,27 @@ def names(made: Plan) -> list[str]:
 BLUE = colour("/web-blue", 4)
 WANTED = Wanted("/web", "2", None)
 ONE = Group("web", BLUE, None)
+PLAIN = Policy()
 
 
-def deploy(group: Group, policy: Policy = Policy(), wanted: Wanted = WANTED) -> Plan:
+def deploy(group: Group, policy: Policy = PLAIN, wanted: Wanted = WANTED) -> Plan:
     return plan(group, "deploy", policy, wanted, idle_tasks)
 
 
-def test_the_first_deployment_only_creates():
+def test_the_first_deployment_only_creates() -> None:
     made = deploy(Group("web", None, None), Policy(checks=True))
 
     assert names(made) == ["create", "healthy", "checked", "switched"]
     assert made.new_id == "/web-blue"
 
 
-def test_the_same_version_needs_no_step():
+def test_the_same_version_needs_no_step() -> None:
     made = deploy(ONE, wanted=replace(WANTED, same_as=frozenset({"/web-blue"})))
 
     assert (names(made), made.result) == ([], "unchanged")
 
 
-def test_a_replacement_is_warm_before_it_is_checked_and_switched_before_anything_is_removed():
+def test_a_replacement_is_warm_before_it_is_checked_and_switched_before_anything_is_removed() -> None:
     made = deploy(ONE, Policy(checks=True, bake_seconds=5))
 
     assert names(made) == ["create", "healthy", "checked", "switched", "drained", "bake", "retire"]
@@ -61,14 +62,14 @@ def test_a_replacement_is_warm_before_it_is_checked_and_switched_before_anything
     assert all(step.all_traffic for step in made.steps if step.name == "switched")
 
 
-def test_the_old_app_can_be_kept_for_a_later_promotion():
+def test_the_old_app_can_be_kept_for_a_later_promotion() -> None:
     made = deploy(ONE, Policy(keep_old=True))
 
     assert names(made)[-1] == "drained"
     assert made.result == "kept"
 
 
-def test_more_instances_come_after_the_old_app_is_gone():
+def test_more_instances_come_after_the_old_app_is_gone() -> None:
     """Before it the load balancer would leave old tasks live (reference A13, TARGET 6)."""
     made = deploy(ONE, wanted=replace(WANTED, instances=6))
 
@@ -76,7 +77,7 @@ def test_more_instances_come_after_the_old_app_is_gone():
     assert (made.steps[0].count, made.steps[-1].count) == (4, 6)
 
 
-def test_an_app_that_cannot_be_turned_is_replaced_as_its_tasks_get_healthy():
+def test_an_app_that_cannot_be_turned_is_replaced_as_its_tasks_get_healthy() -> None:
     group = Group("web", replace(BLUE, turnable=False, why_not="it has no labels."), None)
 
     made = deploy(group)
@@ -85,7 +86,7 @@ def test_an_app_that_cannot_be_turned_is_replaced_as_its_tasks_get_healthy():
     assert "no labels" in made.notes[0]
 
 
-def test_a_rollout_that_was_interrupted_before_the_switch_goes_on():
+def test_a_rollout_that_was_interrupted_before_the_switch_goes_on() -> None:
     group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE))
 
     made = deploy(group, Policy(checks=True), replace(WANTED, same_as=frozenset({"/web-green"})))
@@ -93,7 +94,7 @@ def test_a_rollout_that_was_interrupted_before_the_switch_goes_on():
     assert names(made) == ["healthy", "checked", "switched", "drained", "retire"]
 
 
-def test_a_new_app_without_traffic_is_kept_without_it_until_it_is_healthy():
+def test_a_new_app_without_traffic_is_kept_without_it_until_it_is_healthy() -> None:
     """The run may have died between the creation and the touch of the old app."""
     group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE, healthy=0))
 
@@ -103,7 +104,7 @@ def test_a_new_app_without_traffic_is_kept_without_it_until_it_is_healthy():
     assert made.steps[0].app_id == "/web-blue"
 
 
-def test_another_version_that_was_left_half_way_is_rolled_back_first():
+def test_another_version_that_was_left_half_way_is_rolled_back_first() -> None:
     group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE))
 
     made = deploy(group)
@@ -112,7 +113,7 @@ def test_another_version_that_was_left_half_way_is_rolled_back_first():
     assert [step.app_id for step in made.steps[:4]] == ["/web-blue", "/web-green", "/web-green", "/web-green"]
 
 
-def test_another_version_that_has_all_traffic_is_promoted_first():
+def test_another_version_that_has_all_traffic_is_promoted_first() -> None:
     group = Group("web", replace(BLUE, traffic=Traffic.NONE), colour("/web-green", 4, Traffic.ALL))
 
     made = deploy(group)
@@ -121,7 +122,7 @@ def test_another_version_that_has_all_traffic_is_promoted_first():
     assert [step.app_id for step in made.steps[:4]] == ["/web-green", "/web-blue", "/web-blue", "/web-blue"]
 
 
-def test_wanting_the_old_version_again_rolls_the_new_one_back():
+def test_wanting_the_old_version_again_rolls_the_new_one_back() -> None:
     group = Group("web", BLUE, colour("/web-green", 4, Traffic.NONE))
 
     made = deploy(group, wanted=replace(WANTED, same_as=frozenset({"/web-blue"})))
@@ -130,7 +131,7 @@ def test_wanting_the_old_version_again_rolls_the_new_one_back():
     assert [step.app_id for step in made.steps] == ["/web-blue", "/web-green", "/web-green"]
 
 
-def test_a_touch_that_was_interrupted_does_not_change_the_count():
+def test_a_touch_that_was_interrupted_does_not_change_the_count() -> None:
     group = Group("web", replace(BLUE, instances=5, healthy=5), colour("/web-green", 4, Traffic.NONE))
 
     made = deploy(group, wanted=replace(WANTED, same_as=frozenset({"/web-green"})))
@@ -138,7 +139,7 @@ def test_a_touch_that_was_interrupted_does_not_change_the_count():
     assert made.target == 4
 
 
-def test_rolling_back_turns_the_traffic_before_it_removes():
+def test_rolling_back_turns_the_traffic_before_it_removes() -> None:
     group = Group("web", replace(BLUE, traffic=Traffic.NONE), colour("/web-green", 4, Traffic.ALL))
 
     made = plan(group, "rollback", Policy(hooks={"rollback": ["tell.yml"]}), None, idle_tasks)
@@ -147,17 +148,17 @@ def test_rolling_back_turns_the_traffic_before_it_removes():
     assert made.steps[-1].app_id == "/web-green"
 
 
-def test_nothing_is_rolled_back_where_one_app_is_left():
+def test_nothing_is_rolled_back_where_one_app_is_left() -> None:
     assert plan(ONE, "rollback", Policy(), None, idle_tasks).steps == ()
 
 
-def test_hooks_stand_before_their_step():
+def test_hooks_stand_before_their_step() -> None:
     made = deploy(ONE, Policy(hooks={"retire": ["a.yml", "b.yml"]}))
 
     assert [step.file for step in made.steps[-3:]] == ["a.yml", "b.yml", ""]
 
 
-def test_shrinking_the_same_version_is_refused():
+def test_shrinking_the_same_version_is_refused() -> None:
     with pytest.raises(InvalidInput, match="cannot be made smaller"):
         deploy(ONE, wanted=Wanted("/web", "1", 2, frozenset({"/web-blue"})))
 
@@ -208,7 +209,9 @@ class World:
     batch=st.one_of(st.none(), st.integers(1, 70)),
     warm=st.booleans(),
 )
-def test_every_plan_ends_with_the_new_app_at_the_wanted_count(live, wanted, batch, warm):
+def test_every_plan_ends_with_the_new_app_at_the_wanted_count(
+    live: int, wanted: int | None, batch: int | None, warm: bool
+) -> None:
     old = colour("/web-blue", live, turnable=warm, why_not="no")
     made = deploy(Group("web", old, None), Policy(batch_size=batch), Wanted("/web", "2", wanted))
     world = World({"/web-blue": live}, "/web-blue", made.target)
@@ -222,7 +225,9 @@ def test_every_plan_ends_with_the_new_app_at_the_wanted_count(live, wanted, batc
 
 
 @given(live=st.integers(1, 30), batch=st.one_of(st.none(), st.integers(1, 30)), data=st.data())
-def test_a_plan_interrupted_after_any_step_is_finished_or_taken_back(live, batch, data):
+def test_a_plan_interrupted_after_any_step_is_finished_or_taken_back(
+    live: int, batch: int | None, data: st.DataObject
+) -> None:
     policy = Policy(batch_size=batch)
     made = deploy(Group("web", colour("/web-blue", live), None), policy)
     world = World({"/web-blue": live}, "/web-blue", live)
