@@ -31,7 +31,7 @@ PATIENCE = 90.0
 
 @pytest.fixture(name="sandbox", scope="module")
 def _sandbox() -> Iterator[launch.Running]:
-    with launch.start(marathon=["127.77.41.1:0", "127.77.41.2:0"], network="127.77.41") as running:
+    with launch.start(marathon=["127.0.0.1:0", "127.0.0.1:0"]) as running:
         yield running
 
 
@@ -179,6 +179,7 @@ def test_a_version_that_never_gets_there_ends_the_wait_with_the_reason(
     assert time.monotonic() - started < PATIENCE / 2
     assert failed["failed"] and failed["changed"]
     assert failed["failure"]["code"] == code
+    assert failed["failure"]["system"] in sandbox.marathon
     assert said in failed["msg"]
     assert set(old) <= set(tasks_of(do)), "the old version still serves"
     back = do(marathon_deployment, app_id="/web", state="rolled_back")

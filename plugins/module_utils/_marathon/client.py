@@ -16,7 +16,8 @@ Which calls may be sent again when no answer came, and why (all but :meth:`Marat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -122,6 +123,16 @@ class Marathon:
     def requests(self) -> int:
         """How many requests were sent to Marathon, repetitions and event streams included."""
         return self._http.sent
+
+    @contextmanager
+    def blamed(self, *, changed: bool) -> Iterator[None]:
+        """Let an error inside the block say which Marathon it is about, and that something was ``changed`` before."""
+        try:
+            yield
+        except OperationError as error:
+            error.system = error.system or self.url
+            error.changed = error.changed or changed
+            raise
 
     # Apps
 

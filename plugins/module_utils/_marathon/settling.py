@@ -68,8 +68,8 @@ class Settling:
     ) -> dict[str, Any]:
         """Return the app when nothing is missing any more; ``timeout`` in seconds.
 
-        ``definition``: what the app has to be; ``changed`` is for the errors, and says that a deployment has just
-        begun, so that the first look is not worth a request yet.
+        ``definition``: what the app has to be. ``changed``: a deployment has just begun, so that the first look is not
+        worth a request yet.
 
         :raises Hopeless: the app crash-loops, gets no offers, fails its checks, or was changed or removed by others.
         :raises DeadlinePassed: after ``timeout``.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import InvalidInput, NotFound, OperationError
+from .._errors import InvalidInput, NotFound
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
@@ -82,22 +82,15 @@ def _present(
         with settling.events() as events:
             if result["changed"]:
                 deployment = _change(marathon, app_id, live, definition, params["force"])
-            app = _settled(settling, events, definition, params["wait_timeout"], result["changed"])
+            with marathon.blamed(changed=result["changed"]):
+                app = settling.wait(
+                    events, timeout=params["wait_timeout"], definition=definition, changed=result["changed"]
+                )
     else:
         deployment = _change(marathon, app_id, live, definition, params["force"])
         app = marathon.app(app_id)
     result["app"] = normalise(app)
     return _with_facts(result, marathon, app, deployment)
-
-
-def _settled(
-    settling: Settling, events: Events, definition: Mapping[str, Any], timeout: float, changed: bool
-) -> dict[str, Any]:
-    try:
-        return settling.wait(events, timeout=timeout, definition=definition, changed=changed)
-    except OperationError as error:
-        error.changed = error.changed or changed
-        raise
 
 
 def _change(
@@ -137,11 +130,8 @@ def _absent(
     with Events(marathon, ENDING_TYPES, ending.matters) as events:
         if live is not None:
             deployment = marathon.delete_app(app_id, params["force"])
-        try:
+        with marathon.blamed(changed=live is not None):
             ending.wait(events, timeout=params["wait_timeout"], just_begun=live is not None)
-        except OperationError as error:
-            error.changed = error.changed or live is not None
-            raise
     return _with_facts(result, marathon, None, deployment)
 
 

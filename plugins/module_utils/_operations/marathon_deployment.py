@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import Hopeless, NotFound, OperationError
+from .._errors import Hopeless, NotFound
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
@@ -73,11 +73,8 @@ def _ended(
             ending.watch(rollback)
     if not params["wait"]:
         return _facts(params, listed, "cancelled" if changes else "running", rollback_id=rollback)
-    try:
+    with marathon.blamed(changed=changes):
         ending.wait(events, timeout=params["wait_timeout"])
-    except OperationError as error:
-        error.changed = error.changed or changes
-        raise
     result, reason = _verdict(marathon, ending, listed, cancelled=changes)
     if params["state"] == "done" and result == "cancelled":
         raise Hopeless(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import InvalidInput, NotFound, OperationError
+from .._errors import InvalidInput, NotFound
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
@@ -102,7 +102,7 @@ class _Killing:
             return self._send(ids)
         with Events(self._marathon, _TYPES, _ended(awaited, self._apps)) as events:
             deployments = self._send(ids)
-            try:
+            with self._marathon.blamed(changed=self._changed):
                 wait_until(
                     self._context,
                     lambda: _look(self._marathon, self._apps),
@@ -112,20 +112,14 @@ class _Killing:
                     rest=events.rest,
                     look_at_once=not ids,
                 )
-            except OperationError as error:
-                error.changed = error.changed or self._changed
-                raise
         return deployments
 
     def _send(self, ids: Sequence[str]) -> list[str]:
         if not ids:
             return []
         flags = {name: self._params[name] for name in ("scale", "force", "wipe")}
-        try:
+        with self._marathon.blamed(changed=self._changed):
             deployment = self._marathon.kill_tasks(ids, **flags)
-        except OperationError as error:
-            error.changed = error.changed or self._changed
-            raise
         self._changed = True
         return [deployment] if deployment else []
 
