@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of ``MARATHON_LB_SPEC`` without ``TLS_SPEC``, which is the fragment ``http``."""
+    """The options of ``MARATHON_LB_SPEC`` without ``TLS_SPEC``, which is the fragment ``http_options``."""
 
     DOCUMENTATION = r"""
 options:

@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: bluegreen_create
 short_description: Create the new version of an app without traffic
 description:
-  - Creates the app of the new version and, right after it, makes the old app the one of the deployment group that was scaled
-    last, so that marathon-lb keeps all traffic there while the new tasks warm up.
+  - Creates the app of the new version and, right after it, makes the old app the one of the deployment group that was
+    scaled last, so that marathon-lb keeps all traffic there while the new tasks warm up.
   - Does not wait for the new tasks; M(zdd.rollout.marathon_app) does.
 options:
   group:
@@ -28,12 +28,13 @@ options:
     type: float
     default: 60
   offer_timeout:
-    description: How many seconds to wait for an agent that takes the extra instance. The traffic is kept without it too.
+    description:
+      - How many seconds to wait for an agent that takes the extra instance. The traffic is kept without it too.
     type: float
     default: 10
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.attributes
 author:
   - The zdd.rollout contributors (@zdd-rollout)
@@ -54,7 +55,8 @@ app:
   returned: success
   type: dict
 extra_task:
-  description: A task too many of the kept app that was left, V(null) for none, V(pending) for one that no agent has taken yet.
+  description:
+    - A task too many of the kept app that was left, V(null) for none, V(pending) for one that no agent has taken yet.
   returned: success
   type: str
 """

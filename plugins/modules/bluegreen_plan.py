@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: bluegreen_plan
 short_description: Plan a blue-green rollout from what is observed
 description:
-  - Looks at the apps of a deployment group in Marathon and at what every marathon-lb shows of them, and returns the steps from
-    there to the goal. Nothing is changed.
+  - Looks at the apps of a deployment group in Marathon and at what every marathon-lb shows of them, and returns the
+    steps from there to the goal. Nothing is changed.
   - The outcome of each step is asked of a model of marathon-lb first; a plan that would drain the wrong tasks, or stop
     marathon-lb from writing configurations, is refused.
 options:
@@ -35,7 +35,8 @@ options:
     description: What people call the version. Default is the image's tag, or the variable C(VERSION) of the definition.
     type: str
   batch_size:
-    description: How many instances of the new version are started at a time, as a count or as a share of the live count.
+    description:
+      - How many instances of the new version are started at a time, as a count or as a share of the live count.
     type: str
     default: 100%
   bake_seconds:
@@ -50,6 +51,10 @@ options:
     description: Whether there are checks to run against the new version.
     type: bool
     default: false
+  pending_operations:
+    description: Whether the tasks' own pending operations are the evidence that they are drained.
+    type: bool
+    default: false
   hooks:
     description: Lists of task files by the name of the step that they stand before.
     type: dict
@@ -57,13 +62,14 @@ options:
   fresh_state:
     description:
       - Whether the label C(HAPROXY_n_BACKEND_HEAD) is written, by which servers come out of maintenance as UP.
-      - V(auto) writes it unless the load balancers' live configuration shows a backend template that is not the stock one.
+      - V(auto) writes it unless the load balancers' live configuration shows a backend template that is not the stock
+        one.
     type: str
     choices: [auto, always, never]
     default: auto
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.marathon_lb
   - zdd.rollout.attributes
 author:
@@ -97,7 +103,10 @@ plan:
     old: {description: The live app., type: dict}
     new_id: {description: The id of the new app., type: str}
     app: {description: The definition of the new app., type: dict}
-    steps: {description: "The steps in order; each has a name, a title, and what it is about.", type: list, elements: dict}
+    steps:
+      description: The steps in order; each has a name, a title, and what it is about.
+      type: list
+      elements: dict
     notes: {description: What people should know., type: list, elements: str}
     lines: {description: The plan for people., type: list, elements: str}
 """

@@ -8,15 +8,16 @@ DOCUMENTATION = r"""
 module: bluegreen_report
 short_description: Say what a rollout did
 description:
-  - Makes the summary of a rollout from its plan and its journal, for people and for machines, and writes it to a file where one is
-    wanted.
+  - Makes the summary of a rollout from its plan and its journal, for people and for machines, and writes it to a file
+    where one is wanted.
 options:
   plan:
     description: The plan, as M(zdd.rollout.bluegreen_plan) returned it.
     type: dict
     required: true
   journal:
-    description: The steps that were done, each with C(name), C(title), C(ended) (seconds since the epoch) and C(sessions_cut).
+    description:
+      - The steps that were done, each with C(name), C(title), C(ended) (seconds since the epoch) and C(sessions_cut).
     type: list
     elements: dict
     default: []
@@ -59,7 +60,16 @@ report:
   description: The report, as it is written to the file.
   returned: success
   type: dict
-  sample: {group: shop_web, from: "1", to: "2", result: promoted, failure: null, instances: 4, duration_s: 4.2, steps: [], sessions_cut: 0}
+  sample:
+    group: shop_web
+    from: "1"
+    to: "2"
+    result: promoted
+    failure: null
+    instances: 4
+    duration_s: 4.2
+    steps: []
+    sessions_cut: 0
 lines:
   description: The report for people.
   returned: success

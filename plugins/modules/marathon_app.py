@@ -59,7 +59,7 @@ options:
     default: 60
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.wait.events
   - zdd.rollout.attributes
 seealso:

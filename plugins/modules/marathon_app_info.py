@@ -34,7 +34,7 @@ options:
     default: false
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.attributes.info
 seealso:
   - module: zdd.rollout.marathon_app

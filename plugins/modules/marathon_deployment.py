@@ -36,7 +36,7 @@ options:
     default: done
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.wait.events
   - zdd.rollout.attributes
 seealso:

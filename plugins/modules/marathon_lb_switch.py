@@ -8,12 +8,12 @@ DOCUMENTATION = r"""
 module: marathon_lb_switch
 short_description: Turn all traffic of a deployment group to one of its apps
 description:
-  - Of two apps of a deployment group, marathon-lb sends the traffic to the one that was scaled last. This operation scales the
-    wanted one by one and takes the extra task away again before it is healthy, so that all traffic turns within a
-    fraction of a second, at any size, and no task is restarted.
+  - Of two apps of a deployment group, marathon-lb sends the traffic to the one that was scaled last. This operation
+    scales the wanted one by one and takes the extra task away again before it is healthy, so that all traffic turns
+    within a fraction of a second, at any size, and no task is restarted.
   - It waits until every load balancer serves it so. When it is so already, nothing is touched.
-  - When it is killed in the middle it leaves at most one task too many. The next run sees it by O(instances) and removes
-    it without a lost request, or reports it where it cannot.
+  - When it is killed in the middle it leaves at most one task too many. The next run sees it by O(instances) and
+    removes it without a lost request, or reports it where it cannot.
 options:
   group:
     description: Name of the deployment group.
@@ -35,7 +35,8 @@ options:
     default: true
   trim:
     description:
-      - Remove a task too many that serves already, by turning the traffic to the other app for as long as it takes to drain it.
+      - Remove a task too many that serves already, by turning the traffic to the other app for as long as it takes to
+        drain it.
       - Only where both apps are fit to serve.
     type: bool
     default: false
@@ -49,7 +50,7 @@ options:
     default: 10
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.marathon_lb
   - zdd.rollout.attributes
 author:
@@ -77,8 +78,8 @@ switch:
     instances: {description: The instances of the apps by id., type: dict}
 method:
   description:
-    - How it was turned. V(none), V(touch), V(removal) of a task that an interrupted run had left, or V(reduction) by one task
-      where there is no room for one more.
+    - How it was turned. V(none), V(touch), V(removal) of a task that an interrupted run had left, or V(reduction) by
+      one task where there is no room for one more.
   returned: success
   type: str
 extra_task:

@@ -90,7 +90,7 @@ options:
 extends_documentation_fragment:
   - zdd.rollout.marathon
   - zdd.rollout.marathon_lb
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.wait
   - zdd.rollout.attributes.info
 seealso:

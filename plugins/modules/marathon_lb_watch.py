@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: marathon_lb_watch
 short_description: Watch an app that has got the traffic
 description:
-  - Watches an app for a given time, in Marathon and at every load balancer, and fails at once when a task of it ends or gets
-    unhealthy, when a load balancer stops sending it requests, or when somebody turns the traffic away from it.
+  - Watches an app for a given time, in Marathon and at every load balancer, and fails at once when a task of it ends or
+    gets unhealthy, when a load balancer stops sending it requests, or when somebody turns the traffic away from it.
 options:
   group:
     description: Name of the deployment group.
@@ -25,7 +25,7 @@ options:
     required: true
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.marathon_lb
   - zdd.rollout.attributes
 author:

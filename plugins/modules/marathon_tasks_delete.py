@@ -43,7 +43,7 @@ options:
     type: int
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.wait.events
   - zdd.rollout.attributes
 seealso:

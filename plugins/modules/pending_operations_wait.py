@@ -110,7 +110,7 @@ options:
     default: hold
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.wait
   - zdd.rollout.attributes.info
 requirements:

@@ -8,10 +8,10 @@ DOCUMENTATION = r"""
 module: rollout_lock
 short_description: Take or give back the lock of a deployment group
 description:
-  - A deployment group is changed by one run at a time. The lock is an app without instances in Marathon, so every controller
-    that can change the group sees it.
-  - A run that finds the lock of a run that is dead takes it over. Dead is a run whose process on this same host is gone, or
-    whose lease is over. Any other holder is named, and the run is refused.
+  - A deployment group is changed by one run at a time. The lock is an app without instances in Marathon, so every
+    controller that can change the group sees it.
+  - A run that finds the lock of a run that is dead takes it over. Dead is a run whose process on this same host is
+    gone, or whose lease is over. Any other holder is named, and the run is refused.
 options:
   group:
     description: Name of the deployment group.
@@ -46,7 +46,7 @@ options:
     type: str
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.attributes
 author:
   - The zdd.rollout contributors (@zdd-rollout)
@@ -76,7 +76,12 @@ lock:
     process: {description: The process there., type: str}
     since: {description: When it was taken (UTC)., type: str}
     until: {description: When it ends without a sign of life (UTC)., type: str}
-  sample: {group: shop_web, owner: ci@build7, process: 4711/88123, since: "2026-03-01T09:00:00+00:00", until: "2026-03-01T10:00:00+00:00"}
+  sample:
+    group: shop_web
+    owner: ci@build7
+    process: 4711/88123
+    since: "2026-03-01T09:00:00+00:00"
+    until: "2026-03-01T10:00:00+00:00"
 taken_from:
   description: The holder that was replaced.
   returned: success

@@ -123,7 +123,7 @@ options:
     default: 0.5
 extends_documentation_fragment:
   - zdd.rollout.marathon
-  - zdd.rollout.http
+  - zdd.rollout.http_options
   - zdd.rollout.attributes.info
 requirements:
   - jmespath for O(checks[].jmespath)

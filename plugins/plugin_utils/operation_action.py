@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -46,8 +47,28 @@ class OperationAction(ActionBase):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         if self._wants_a_process(task_vars):
-            return self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))
-        return self._run_here(task_vars)
+            result = self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))
+        else:
+            result = self._run_here(task_vars)
+        return self._in_journal(result, task_vars)
+
+    def _in_journal(self, result: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Add an entry to the fact ``zdd_rollout_journal`` where the variable ``zdd_rollout_step`` names a step.
+
+        The report of a rollout is made from it. A task of its own for that would double the cost of each step.
+        """
+        if "zdd_rollout_step" not in task_vars:
+            return result
+        step = plain(self._templar.template(task_vars["zdd_rollout_step"]))
+        before = (task_vars.get("ansible_facts") or {}).get("zdd_rollout_journal") or []
+        entry = {
+            **step,
+            "ended": time.time(),
+            "failed": bool(result.get("failed")),
+            "sessions_cut": result.get("sessions_cut") or 0,
+        }
+        journal = [*(old for old in plain(before) if old["run"] == step["run"]), entry]
+        return {**result, "ansible_facts": {"zdd_rollout_journal": journal}}
 
     def _wants_a_process(self, task_vars: Mapping[str, Any]) -> bool:
         return (
@@ -123,7 +144,7 @@ def _is_this_interpreter(wanted: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` in the types that JSON has, as a module would get it: no tagged or lazy subclasses of Ansible's."""
+    """Return ``value`` in the types that JSON has, as a module would get it: no subclasses of Ansible's."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Mapping):

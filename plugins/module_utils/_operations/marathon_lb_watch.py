@@ -105,12 +105,16 @@ class _Watch:
                     key = (view.name, str(server))
                     self._down[key] = 0 if admits(view, server) else self._down.get(key, 0) + 1
                     if self._down[key] >= _LOOKS_DOWN:
-                        raise Hopeless("not_served", f"lb {view.name} does not send requests to {server} during the bake.")
+                        raise Hopeless(
+                            "not_served", f"lb {view.name} does not send requests to {server} during the bake."
+                        )
 
     def said(self) -> str:
         """The state in one line."""
         alive = len(alive_tasks(self._app))
-        return f"{alive} of {self._app['instances']} tasks healthy, served by {len(self._views)} of {len(self._lbs)} LBs"
+        return (
+            f"{alive} of {self._app['instances']} tasks healthy, served by {len(self._views)} of {len(self._lbs)} LBs"
+        )
 
     def _read(self) -> dict[str, Any]:
         apps = by_age(group_apps(self._marathon, self._group))
