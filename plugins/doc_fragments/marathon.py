@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of ``MARATHON_SPEC`` without ``TLS_SPEC``, which is the fragment ``http_options``: a module names both."""
+    """The options of ``MARATHON_SPEC`` without ``TLS_SPEC``, which is ``http_options``: a module names both."""
 
     DOCUMENTATION = r"""
 options:
