@@ -17,7 +17,9 @@ options:
     required: true
   journal:
     description:
-      - The steps that were done, each with C(name), C(title), C(ended) (seconds since the epoch) and C(sessions_cut).
+      - The operations that were run, each with C(name) and C(title) of its step, C(ended) (seconds since the epoch) and
+        C(sessions_cut).
+      - Action plugins keep it in the fact C(zdd_rollout_journal) while the variable C(zdd_rollout_step) is set.
     type: list
     elements: dict
     default: []

@@ -55,6 +55,8 @@ class OperationAction(ActionBase):
     def _in_journal(self, result: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Add an entry to the fact ``zdd_rollout_journal`` where the variable ``zdd_rollout_step`` names a step.
 
+        The variable is a dictionary with the keys ``run``, ``name`` and ``title``; entries of another run are dropped.
+
         The report of a rollout is made from it. A task of its own for that would double the cost of each step.
         """
         if "zdd_rollout_step" not in task_vars:
@@ -64,7 +66,6 @@ class OperationAction(ActionBase):
         entry = {
             **step,
             "ended": time.time(),
-            "failed": bool(result.get("failed")),
             "sessions_cut": result.get("sessions_cut") or 0,
         }
         journal = [*(old for old in plain(before) if old["run"] == step["run"]), entry]

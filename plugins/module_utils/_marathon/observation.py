@@ -75,5 +75,8 @@ def _seen(lb: MarathonLb, context: Context, deadline: float) -> tuple[LbView, st
 
 def _known_hosts(marathon: Marathon) -> frozenset[str]:
     return frozenset(
-        task["host"] for app in marathon.apps(embed=("apps.tasks",)) for task in app.get("tasks") or () if task.get("host")
+        task["host"]
+        for app in marathon.apps(embed=("apps.tasks",))
+        for task in app.get("tasks") or ()
+        if task.get("host")
     )

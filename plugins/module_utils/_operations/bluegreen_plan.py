@@ -43,6 +43,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "bake_seconds": {"type": "float", "default": 0},
     "keep_old": {"type": "bool", "default": False},
     "checks": {"type": "bool", "default": False},
+    "pending_operations": {"type": "bool", "default": False},
     "hooks": {"type": "dict", "default": {}},
     "fresh_state": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
 }
@@ -52,7 +53,19 @@ ARGUMENT_RULES: dict[str, Any] = {
     "required_if": [("goal", "deploy", ("app", "src"), True)],
 }
 
-HOOKABLE = ("create", "healthy", "checked", "switched", "drained", "bake", "reduce", "scale", "retire", "rollback")
+HOOKABLE = (
+    "create",
+    "healthy",
+    "checked",
+    "switched",
+    "drained",
+    "quiet",
+    "bake",
+    "reduce",
+    "scale",
+    "retire",
+    "rollback",
+)
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -73,6 +86,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         bake_seconds=params["bake_seconds"],
         keep_old=params["keep_old"],
         checks=params["checks"],
+        pending_operations=params["pending_operations"],
         hooks=hooks,
     )
     wanted = _wanted(definition, params["version"], observed) if deploys else None
@@ -118,7 +132,8 @@ def _batch_size(text: str, count: int) -> int | None:
     number = text.strip().removesuffix("%").strip()
     if not number.isdecimal() or int(number) < 1 or (text.strip().endswith("%") and int(number) > 100):
         raise InvalidInput(
-            "invalid_option", f"Option batch_size is {text!r}; it is a count like 3, or a share like 25%, and at least 1."
+            "invalid_option",
+            f"Option batch_size is {text!r}; it is a count like 3, or a share like 25%, and at least 1.",
         )
     size = -(-count * int(number) // 100) if text.strip().endswith("%") else int(number)
     return None if size >= count else size

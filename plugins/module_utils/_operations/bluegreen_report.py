@@ -35,7 +35,8 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _report(params: Mapping[str, Any]) -> dict[str, Any]:
-    plan = params["plan"]
+    plan, started = params["plan"], params["started"]
+    journal = [entry for entry in params["journal"] if float(entry["ended"]) >= started > 0]
     return {
         "group": plan.get("group"),
         "from": plan.get("from"),
@@ -43,25 +44,28 @@ def _report(params: Mapping[str, Any]) -> dict[str, Any]:
         "result": params["result"],
         "failure": params["failure"] or None,
         "instances": plan.get("target"),
-        "duration_s": round(params["ended"] - params["started"], 3),
-        "steps": _steps(params["journal"], params["started"]),
-        "sessions_cut": sum(int(entry.get("sessions_cut") or 0) for entry in params["journal"]),
+        "duration_s": round(params["ended"] - started, 3),
+        "steps": _steps(journal, started),
+        "sessions_cut": sum(int(entry.get("sessions_cut") or 0) for entry in journal),
     }
 
 
 def _steps(journal: Sequence[Mapping[str, Any]], started: float) -> list[dict[str, Any]]:
-    """Each step lasts from the end of the one before it to its own."""
-    steps, before = [], started
+    """Each step lasts from the end of the one before it to the end of its own last operation."""
+    steps: list[dict[str, Any]] = []
+    before = started
     for entry in journal:
-        ended = float(entry["ended"])
-        steps.append({"name": entry["name"], "title": entry.get("title"), "duration_s": round(ended - before, 3)})
-        before = ended
-    return steps
+        duration, before = float(entry["ended"]) - before, float(entry["ended"])
+        if steps and steps[-1]["title"] == entry.get("title"):
+            steps[-1]["duration_s"] += duration
+        else:
+            steps.append({"name": entry["name"], "title": entry.get("title"), "duration_s": duration})
+    return [{**step, "duration_s": round(step["duration_s"], 3)} for step in steps]
 
 
 def _lines(report: Mapping[str, Any]) -> list[str]:
     lines = [f"{report['group']}: {report['from'] or 'nothing'} -> {report['to'] or 'nothing'}: {report['result']}"]
-    if report["instances"]:
+    if report["instances"] and report["steps"]:
         lines[0] += f", {report['instances']} instances, {report['duration_s']:.1f} s"
     lines += [f"{step['duration_s']:7.2f} s  {step['name']}: {step['title']}" for step in report["steps"]]
     if report["sessions_cut"]:

@@ -167,7 +167,9 @@ class _Switch:
         try:
             found = receiver(observed.apps)
         except Undecidable as error:
-            raise InvalidInput("unreadable_group", f"marathon-lb cannot decide about the group {self.name}: {error}") from None
+            raise InvalidInput(
+                "unreadable_group", f"marathon-lb cannot decide about the group {self.name}: {error}"
+            ) from None
         return found is not None and found["id"] == app["id"]
 
     def _surplus(self, app: Json) -> int:
@@ -228,7 +230,9 @@ class _Switch:
     def _touchable(self, observed: Observation, app: Json, other: Json) -> bool:
         if not room_for_one_more(app, observed.known_hosts):
             return False
-        return all(has_fresh_state(one, observed.heads) for one in (app, other)) or not self._out_of_service(observed, app)
+        return all(has_fresh_state(one, observed.heads) for one in (app, other)) or not self._out_of_service(
+            observed, app
+        )
 
     def _out_of_service(self, observed: Observation, app: Json) -> bool:
         """Whether tasks of the app would have to come out of MAINT; those that were never out are UP already."""
@@ -316,7 +320,9 @@ class _Switch:
             rows = _servers(other, alive_tasks(other))
             out = [row for row in rows if (row.backend, row.server) in disabled]
             served = set(rows) - set(out)
-            present = [task for task in other["tasks"] if task["state"] != "TASK_KILLING" and task["state"] not in ENDED]
+            present = [
+                task for task in other["tasks"] if task["state"] != "TASK_KILLING" and task["state"] not in ENDED
+            ]
             self.idle = [task["id"] for task in present if served.isdisjoint(servers_of(other, task))]
             if self._everything(other) and served:
                 raise OperationError(

@@ -88,9 +88,7 @@ def _renew(marathon: Marathon, context: Context, app_id: str, held: Lease, mine:
     return result
 
 
-def _give_back(
-    marathon: Marathon, context: Context, app_id: str, held: Lease | None, mine: Lease
-) -> dict[str, Any]:
+def _give_back(marathon: Marathon, context: Context, app_id: str, held: Lease | None, mine: Lease) -> dict[str, Any]:
     """Only one's own lock is given back: a run whose lock was taken over must not open the door for a third one."""
     own = held is not None and held.is_of(mine)
     before = held.as_dict() if held else None
@@ -153,4 +151,6 @@ def _segment(group: str) -> str:
 
     Anything else is written as its code, so that two groups never share a lock.
     """
-    return "".join(char if char.isascii() and (char.islower() or char.isdigit()) else f"-{ord(char):x}-" for char in group).strip("-")
+    return "".join(
+        char if char.isascii() and (char.islower() or char.isdigit()) else f"-{ord(char):x}-" for char in group
+    ).strip("-")

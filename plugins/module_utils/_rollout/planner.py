@@ -42,6 +42,7 @@ class Policy:
     bake_seconds: float = 0
     keep_old: bool = False
     checks: bool = False
+    pending_operations: bool = False
     hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -188,9 +189,7 @@ def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, id
     ]
     if policy.keep_old:
         note = f"{old.app_id} is kept warm: promote.yml removes it, rollback.yml goes back to it."
-        return Plan(
-            "deploy", "kept", old, app_id, colour, created, target, old.turnable, tuple(steps), (*notes, note)
-        )
+        return Plan("deploy", "kept", old, app_id, colour, created, target, old.turnable, tuple(steps), (*notes, note))
     steps.append(_retire(old, planned))
     if final > target:
         steps.append(Step("scale", f"scale {app_id} from {target} to {final}", app_id, count=final))
@@ -258,9 +257,7 @@ def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> 
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 
 
-def _shift(
-    to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: IdleTasks, *, trim: bool
-) -> list[Step]:
+def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: IdleTasks, *, trim: bool) -> list[Step]:
     """Turn the traffic from ``away`` to ``to``, all at once where the counts allow it, else in shares.
 
     After each share the drained tasks are removed, so that both apps together never have more than ``target`` plus one
@@ -281,6 +278,9 @@ def _shift(
             steps.append(Step("switched", title, to.app_id, away.app_id, **counts))
             title = f"{idle} tasks of {away.app_id} finish what they are doing"
             steps.append(Step("drained", title, away.app_id, to.app_id, idle))
+            if policy.pending_operations:
+                title = f"{idle} tasks of {away.app_id} have no pending operations"
+                steps.append(Step("quiet", title, away.app_id, to.app_id, idle))
             if everything:
                 return steps
             title = f"remove these {idle} tasks of {away.app_id}"
