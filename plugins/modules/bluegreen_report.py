@@ -38,6 +38,9 @@ options:
   failure:
     description: Why it failed.
     type: str
+  failed_at:
+    description: When a step failed, in seconds since the epoch.
+    type: float
   path:
     description: A JSON file to write.
     type: path

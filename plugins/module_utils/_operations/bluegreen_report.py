@@ -21,6 +21,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "ended": {"type": "float", "required": True},
     "result": {"type": "str", "required": True},
     "failure": {"type": "str"},
+    "failed_at": {"type": "float"},
     "path": {"type": "path"},
 }
 
@@ -37,6 +38,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def _report(params: Mapping[str, Any]) -> dict[str, Any]:
     plan, started = params["plan"], params["started"]
     journal = [entry for entry in params["journal"] if float(entry["ended"]) >= started > 0]
+    if params["failed_at"]:
+        journal.append({"name": "failure", "title": "a step that failed", "ended": params["failed_at"]})
+        journal.sort(key=lambda entry: float(entry["ended"]))
     return {
         "group": plan.get("group"),
         "from": plan.get("from"),
