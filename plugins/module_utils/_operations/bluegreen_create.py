@@ -48,8 +48,13 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         if kept is None:
             marathon.create_app(definition)
             return result
-        left = lambda: max(0.0, deadline - context.now())  # noqa: E731
-        with Touch(marathon, kept, context, offer_timeout=params["offer_timeout"], left=left) as touch:
+        with Touch(
+            marathon,
+            kept,
+            context,
+            offer_timeout=params["offer_timeout"],
+            left=lambda: max(0.0, deadline - context.now()),
+        ) as touch:
             marathon.create_app(definition)
             touch.scale()
             result["extra_task"] = touch.take_away()

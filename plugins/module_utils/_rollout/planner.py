@@ -225,10 +225,14 @@ def _roll_back(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
 
 
 def _withdraw(group: Group) -> Plan:
-    """Take back a first deployment: there was nothing before it."""
-    if group.new is not None or group.old is None:
-        raise InvalidInput("nothing_there", f"There is no first deployment in the group {group.name} to take back.")
+    """Take back a first deployment: there was nothing before it. It may have failed before anything was created."""
     first = group.old
+    if first is None:
+        return Plan("withdraw", "unchanged", None, None, None, 0, 0, False, ())
+    if group.new is not None:
+        raise InvalidInput(
+            "nothing_there", f"The group {group.name} has two apps; to take back the newer one is to roll back."
+        )
     return Plan("withdraw", "withdrawn", None, first.app_id, first.colour, 0, 0, False, (_retire(first, first),))
 
 
