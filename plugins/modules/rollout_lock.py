@@ -20,7 +20,7 @@ options:
   state:
     description:
       - V(present) takes the lock, or makes the lease longer when this run holds it already.
-      - V(absent) gives it back. A lock that somebody else holds by now is left alone.
+      - V(absent) gives it back, and removes that of a run that is dead. A lock that somebody else holds is left alone.
     type: str
     choices: [present, absent]
     default: present

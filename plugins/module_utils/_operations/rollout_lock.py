@@ -89,12 +89,15 @@ def _renew(marathon: Marathon, context: Context, app_id: str, held: Lease, mine:
 
 
 def _give_back(marathon: Marathon, context: Context, app_id: str, held: Lease | None, mine: Lease) -> dict[str, Any]:
-    """Only one's own lock is given back: a run whose lock was taken over must not open the door for a third one."""
-    own = held is not None and held.is_of(mine)
+    """Only one's own lock is given back: a run whose lock was taken over must not open the door for a third one.
+
+    The lock of a run that is dead goes too: nobody else would remove it where there is nothing left to do.
+    """
+    own = held is not None and refusal(held, mine, mine.since, process_is_gone) is None
     before = held.as_dict() if held else None
     result = {**outcome(context, "lock", before, None if own else before), "taken_from": None}
     if held is not None and not own:
-        context.warn(f"The lock of the deployment group {held.group} is {held.owner}'s now; it is left alone.")
+        context.warn(f"The lock of the deployment group {held.group} is held by {held.owner}; it is left alone.")
     if own and not context.check_mode:
         _remove(marathon, app_id)
     return result

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A controller that dies: ``ansible-playbook`` in a process group of its own, ended with SIGKILL at a chosen moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.rehearsal.playbook import Cluster, Run, environment
+from tests.sandbox.clients import Clients
+from tests.sandbox.launch import Running
+
+CALLBACKS = Path(__file__).parent / "callbacks"
+PORT = 10000
+INSTANCES = 2
+RUN_LIMIT = 120.0  # seconds, for one playbook
+SHORT_KINDS = ("get", "post", "sticky")
+RATE = 50.0
+
+Json = dict[str, Any]
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Death:
+    """Before task number ``task`` begins (from 0), or ``after`` seconds later."""
+
+    task: int
+    after: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.task}+{self.after:.2f}s" if self.after else str(self.task)
+
+
+class Scene:
+    """One sandbox with one app behind its LBs, and a controller for it."""
+
+    def __init__(self, sandbox: Running, folder: Path, **app: Any) -> None:
+        self.sandbox = sandbox
+        self.cluster = Cluster(folder, sandbox.marathon, [lb["url"] for lb in sandbox.lbs])
+        self.log = folder / "tasks.log"
+        self.definition = sandbox.app(instances=INSTANCES, **app)
+        self.urls = [f"http://{lb['host']}:{PORT}" for lb in sandbox.lbs]
+
+    def variables(self, version: str, **more: Any) -> Json:
+        """Variables of the role for a version; ``env`` goes into the definition."""
+        env = {"VERSION": version, **more.pop("env", {})}
+        return {"bluegreen_app": {**self.definition, "env": env}, **more}
+
+    def play(self, playbook: str, variables: Mapping[str, Any], *options: str) -> Run:
+        return self.cluster.play(playbook, variables, *options, timeout=RUN_LIMIT)
+
+    def begin_with(self, version: str) -> None:
+        """This version alone, whatever was there."""
+        self.sandbox.clear_faults()
+        if self.versions() == [version] and not self.leftovers():
+            return
+        for app in self.apps():
+            ask(self.sandbox, "DELETE", f"/v2/apps{app['id']}?force=true")
+        wait_until(lambda: not self.deployments(), "the sandbox is empty")
+        run = self.play("bluegreen", self.variables(version))
+        assert run.code == 0, run.output
+
+    def apps(self) -> list[Json]:
+        return ask(self.sandbox, "GET", "/v2/apps?embed=apps.tasks&embed=apps.counts")["apps"]
+
+    def group(self) -> list[Json]:
+        return [app for app in self.apps() if "HAPROXY_DEPLOYMENT_GROUP" in app["labels"]]
+
+    def deployments(self) -> list[Json]:
+        return ask(self.sandbox, "GET", "/v2/deployments")
+
+    def versions(self) -> list[str]:
+        return sorted(app["env"]["VERSION"] for app in self.group())
+
+    def leftovers(self) -> list[str]:
+        """What a finished rollout must not leave, in words."""
+        apps = self.apps()
+        group = self.group()
+        found = [f"{app['id']} is left" for app in apps if app not in group and not app["id"].startswith("/other")]
+        found += [f"{app['id']} has {app['instances']}" for app in group if app["instances"] != INSTANCES]
+        found += [f"{app['id']} runs {len(app['tasks'])}" for app in group if len(app["tasks"]) != INSTANCES]
+        return found + [f"deployment {deployment['id']} runs" for deployment in self.deployments()]
+
+    def killed(self, playbook: str, variables: Mapping[str, Any], death: Death | None = None, **more: Any) -> list[str]:
+        """Run it until it dies by ``death``, or ``when(entry)`` holds for a request in Marathon's log; tasks begun."""
+        when: Callable[[Entry], bool] | None = more.get("when")
+        given = self.cluster.folder / "variables.json"
+        given.write_text(json.dumps(dict(variables)) + "\n")
+        env = environment(self.cluster.settings) | {
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": "dies",
+            "CHAOS_LOG": str(self.log),
+        }
+        if death is not None:
+            env |= {"CHAOS_TASK": str(death.task), "CHAOS_AFTER": str(death.after)}
+        process = subprocess.Popen(
+            self.cluster.command(playbook, given),
+            cwd=self.cluster.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            while when is not None and process.poll() is None:
+                if any(when(entry) for entry in self.sandbox.requests()["log"]):
+                    break
+                time.sleep(0.005)
+            else:
+                process.wait(RUN_LIMIT)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if when is not None:
+            assert process.returncode == -signal.SIGKILL, f"the run had ended by itself with {process.returncode}"
+        return self.log.read_text().splitlines()
+
+
+def ask(sandbox: Running, method: str, path: str, body: Any = None) -> Any:
+    """One request to the Marathon stand-in, as a person would send it."""
+    request = urllib.request.Request(
+        sandbox.marathon[0] + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "User-Agent": "person"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def wait_until(condition: Callable[[], Any], what: str, limit: float = 30.0) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit:g} s: {what}"
+        time.sleep(0.05)
+
+
+def assert_nothing_failed(traffic: Clients, about: str) -> None:
+    assert traffic.failed() == 0, f"{about}: {traffic.causes()} {traffic.report().get('failures')}"
+
+
+def changes(sandbox: Running) -> list[str]:
+    """The requests in Marathon's log that change something, but for those of a person."""
+    return [
+        f"{entry['method']} {entry['path']}"
+        for entry in sandbox.requests()["log"]
+        if entry["method"] != "GET" and entry["agent"] != "person"
+    ]
