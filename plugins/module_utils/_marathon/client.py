@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Marathon's REST API v2: one method per call, no decisions, plain data in and out.
 
-Which calls may be sent again when no answer came, and why (all but :meth:`Marathon.restart_app`):
+Which calls may be sent again when no answer came, and why (all but :meth:`Marathon.restart_app`, and
+:meth:`Marathon.kill_and_scale`, which looks first whether it was applied):
 
 * reading changes nothing;
 * ``PUT`` carries absolute values, and what is so already is an empty plan, which Marathon accepts even while our own
   first attempt locks the app;
 * ``DELETE`` of an app or a deployment, repeated, answers 404, which then means that the first attempt was applied;
-* tasks are killed by id: an id that is gone is ignored, and ``scale`` counts only tasks that are not being killed yet;
+* tasks are killed by id, and an id that is gone is ignored. To kill and scale is another matter: a
+  task that is dying lowers the count once more;
 * ``POST`` of an app, repeated, answers that it exists or that it is locked; the app is read then, and it is ours when
   its definition is the one that was sent.
 """
@@ -23,7 +25,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ansible.module_utils.basic import env_fallback
 
-from .._errors import InvalidInput, Locked, NotFound, OperationError, Rejected
+from .._errors import InvalidInput, Locked, NotFound, OperationError, Rejected, Unreachable
 from .._http import TLS_SPEC, Answer, Http, Tls
 from .._invocation.context import Context
 from .dcos import Account, login
@@ -55,6 +57,8 @@ APP_EMBED = ("app.tasks", "app.counts", "app.deployments", "app.readiness", "app
 
 # A stream without a line for this long (s) is taken for dead; Marathon sends an empty line every few seconds.
 _SILENT_STREAM = 120.0
+# Seconds before it is asked whether a request that got no answer was applied; doubled each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 
 
 class Marathon:
@@ -201,10 +205,40 @@ class Marathon:
         """The tasks of an app."""
         return self._json("GET", f"{_app(app_id)}/tasks")["tasks"]
 
-    def kill_tasks(self, ids: Iterable[str], *, scale: bool, force: bool = False, wipe: bool = False) -> str | None:
-        """Kill tasks by id in one request; with ``scale`` they are not replaced. Marathon ignores unknown ids."""
-        query = _flags(scale=scale, force=force, wipe=wipe)
-        return _deployment(self._checked(self._send("POST", "/v2/tasks/delete", query=query, body={"ids": list(ids)})))
+    def kill_tasks(self, ids: Iterable[str], *, force: bool = False, wipe: bool = False) -> str | None:
+        """Kill tasks by id in one request; they are replaced. Marathon ignores unknown ids."""
+        return _deployment(self._checked(self._kill(ids, _flags(force=force, wipe=wipe), repeatable=True)))
+
+    def kill_and_scale(self, ids: Iterable[str], counts: Mapping[str, int], *, force: bool = False) -> str | None:
+        """Kill tasks by id in one request, and want so many fewer. Marathon ignores unknown ids.
+
+        ``counts`` are the instances of their apps before it, by app id: where no answer came, they tell whether it was
+        applied.
+        """
+        ids, query = list(ids), _flags(scale=True, force=force)
+        deadline = self._context.now() + self._http.retry_timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return _deployment(self._checked(self._kill(ids, query, repeatable=False)))
+            except Unreachable as error:
+                left = deadline - self._context.now()
+                if left <= 0:
+                    raise
+                self._context.progress(f"{error.message} (looking whether it was applied)")
+                self._context.sleep(min(pause, left))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                if any(self._has_fewer(app_id, count) for app_id, count in counts.items()):
+                    return None
+
+    def _kill(self, ids: Iterable[str], query: Mapping[str, str], *, repeatable: bool) -> Answer:
+        return self._send("POST", "/v2/tasks/delete", query=query, body={"ids": list(ids)}, repeatable=repeatable)
+
+    def _has_fewer(self, app_id: str, count: int) -> bool:
+        try:
+            return self.app(app_id, embed=())["instances"] < count
+        except NotFound:
+            return True
 
     # Deployments and queue
 

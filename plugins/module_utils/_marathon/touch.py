@@ -79,7 +79,8 @@ class Touch:
             return PENDING
         if is_alive(new):
             return str(new["id"])
-        self._marathon.kill_tasks([new["id"]], scale=True, force=True)
+        counts = {self._app["id"]: self._app["instances"] + 1}
+        self._marathon.kill_and_scale([new["id"]], counts, force=True)
         return None
 
     def _is_new(self, event: Json) -> bool:

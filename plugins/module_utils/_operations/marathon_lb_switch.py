@@ -144,7 +144,7 @@ class _Switch:
                 self.marathon, app["id"], lambda task: not is_alive(task), self.context, timeout=timeout
             )
             if new is not None:
-                self.marathon.kill_tasks([new["id"]], scale=True, force=True)
+                self._remove(app, new["id"])
                 self.turn = Turn("removal")
                 app, _other = self._apps(self._observe())
         views = self._wait_served(app, None)
@@ -182,7 +182,7 @@ class _Switch:
         idle_extra = self._extra_without_traffic(observed, app)
         if idle_extra is not None:
             self.turn = Turn("removal")
-            self.marathon.kill_tasks([idle_extra], scale=True, force=True)
+            self._remove(app, idle_extra)
         elif self._touchable(observed, app, other):
             self._touch(app)
         else:
@@ -262,7 +262,7 @@ class _Switch:
             )
         self.turn = Turn("reduction")
         self._wait_drained(app, idle[-1])
-        self.marathon.kill_tasks([idle[-1]["id"]], scale=True)
+        self._remove(app, idle[-1]["id"], force=False)
         rest = {**app, "tasks": [task for task in app["tasks"] if task["id"] != idle[-1]["id"]]}
         Watch(self.context, self.lbs, _servers(rest, alive_tasks(rest))).wait_admitted(self._left())
         scale(self.marathon, rest, app["instances"], self.context, self._left)
@@ -291,7 +291,7 @@ class _Switch:
             extra = self._extra_without_traffic(observed, fat)
         if extra is None:
             return observed
-        self.marathon.kill_tasks([extra], scale=True, force=True)
+        self._remove(fat, extra)
         self.turn = Turn("removal")
         return self._observe()
 
@@ -302,6 +302,9 @@ class _Switch:
         other = next((one for one in observed.apps if one["id"] != app_id), None)
         self._wait_served(app, other)
         return self._observe()
+
+    def _remove(self, app: Json, task_id: str, *, force: bool = True) -> None:
+        self.marathon.kill_and_scale([task_id], {app["id"]: app["instances"]}, force=force)
 
     def _wait_drained(self, app: Json, task: Json) -> None:
         Watch(self.context, self.lbs, servers_of(app, task)).wait_drained(self._left())

@@ -42,8 +42,9 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sight:
-    """The apps of the tasks as they are now: their tasks that live by id, and the deployments that run."""
+    """The apps of the tasks as they are now: their counts, their tasks that live by id, the deployments that run."""
 
+    counts: Mapping[str, int]
     alive: Mapping[str, Json]
     deployments: tuple[str, ...]
 
@@ -72,7 +73,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         result = outcome(context, "tasks", to_kill, [])
         deployments: list[str] = []
         if not context.check_mode:
-            killing = _Killing(marathon, context, apps, params)
+            killing = _Killing(marathon, context, before, params)
             if not batches and params["wait"] and remaining(before, dying, params["scale"]):
                 batches = [[]]  # an earlier run died while it waited
             for batch in batches:
@@ -89,10 +90,11 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 class _Killing:
     """Kills batches of tasks of some apps, one after the other."""
 
-    def __init__(self, marathon: Marathon, context: Context, apps: Sequence[str], params: Mapping[str, Any]) -> None:
+    def __init__(self, marathon: Marathon, context: Context, before: Sight, params: Mapping[str, Any]) -> None:
         self._marathon = marathon
         self._context = context
-        self._apps = apps
+        self._apps = sorted(before.counts)
+        self._counts = before.counts
         self._params = params
         self._changed = False
 
@@ -103,7 +105,7 @@ class _Killing:
         with Events(self._marathon, _TYPES, _ended(awaited, self._apps)) as events:
             deployments = self._send(ids)
             with self._marathon.blamed(changed=self._changed):
-                wait_until(
+                self._counts = wait_until(
                     self._context,
                     lambda: _look(self._marathon, self._apps),
                     lambda sight: remaining(sight, awaited, self._params["scale"]),
@@ -111,15 +113,18 @@ class _Killing:
                     pauses=events.pauses,
                     rest=events.rest,
                     look_at_once=not ids,
-                )
+                ).counts
         return deployments
 
     def _send(self, ids: Sequence[str]) -> list[str]:
         if not ids:
             return []
-        flags = {name: self._params[name] for name in ("scale", "force", "wipe")}
+        force = self._params["force"]
         with self._marathon.blamed(changed=self._changed):
-            deployment = self._marathon.kill_tasks(ids, **flags)
+            if self._params["scale"]:
+                deployment = self._marathon.kill_and_scale(ids, self._counts, force=force)
+            else:
+                deployment = self._marathon.kill_tasks(ids, force=force, wipe=self._params["wipe"])
         self._changed = True
         return [deployment] if deployment else []
 
@@ -145,6 +150,7 @@ def remaining(sight: Sight, ids: Iterable[str], scale: bool) -> str | None:
 
 
 def _look(marathon: Marathon, apps: Iterable[str]) -> Sight:
+    counts: dict[str, int] = {}
     alive: dict[str, Json] = {}
     deployments: set[str] = set()
     for app_id in apps:
@@ -152,9 +158,10 @@ def _look(marathon: Marathon, apps: Iterable[str]) -> Sight:
             app = marathon.app(app_id, embed=("app.tasks", "app.deployments"))
         except NotFound:
             continue
+        counts[app_id] = app["instances"]
         alive.update({task["id"]: task for task in app["tasks"] if task.get("state") not in ENDED})
         deployments.update(deployment["id"] for deployment in app.get("deployments") or [])
-    return Sight(alive, tuple(sorted(deployments)))
+    return Sight(counts, alive, tuple(sorted(deployments)))
 
 
 def _ended(ids: Iterable[str], apps: Sequence[str]) -> Callable[[Json], bool]:

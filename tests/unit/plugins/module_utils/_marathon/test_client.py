@@ -62,7 +62,8 @@ def test_an_app_is_asked_for_with_all_that_is_shown_of_it() -> None:
         ),
         (lambda m: m.update_app("/a", {"cmd": "x"}, force=True), ("PUT", "/v2/apps/a", {"force": ["true"]})),
         (lambda m: m.delete_app("/a", force=False), ("DELETE", "/v2/apps/a", {"force": ["false"]})),
-        (lambda m: m.kill_tasks(["t"], scale=True), ("POST", "/v2/tasks/delete", {"scale": ["true"]})),
+        (lambda m: m.kill_tasks(["t"], wipe=True), ("POST", "/v2/tasks/delete", {"wipe": ["true"]})),
+        (lambda m: m.kill_and_scale(["t"], {"/a": 2}), ("POST", "/v2/tasks/delete", {"scale": ["true"]})),
         (lambda m: m.cancel_deployment("d"), ("DELETE", "/v2/deployments/d", {})),
         (lambda m: m.restart_app("/a"), ("POST", "/v2/apps/a/restart", {})),
     ],
@@ -103,6 +104,23 @@ def test_a_creation_finds_another_app_of_that_name_and_says_so() -> None:
         marathon(server.url).create_app({"id": "/a", "cmd": "mine", "instances": 1})
 
     assert refused.value.code == "already_exists"
+
+
+@pytest.mark.parametrize("lost", [None, (503, "busy")])
+def test_tasks_are_not_killed_twice_where_the_lost_answer_was_for_a_kill_that_was_done(lost: Reply) -> None:
+    """A task that is dying would lower the count once more."""
+    with serving(replies(lost, (200, {"app": {"id": "/a", "instances": 2}}))) as server:
+        assert marathon(server.url).kill_and_scale(["t"], {"/a": 3}) is None
+
+        assert [request.method for request in server.got] == ["POST", "GET"]
+
+
+def test_tasks_are_killed_again_where_the_first_request_was_lost() -> None:
+    same = (200, {"app": {"id": "/a", "instances": 3}})
+    with serving(replies(None, same, (200, {"deploymentId": "d1"}))) as server:
+        assert marathon(server.url).kill_and_scale(["t"], {"/a": 3}) == "d1"
+
+        assert [request.method for request in server.got] == ["POST", "GET", "POST"]
 
 
 def test_a_removal_whose_answer_was_lost_is_found_to_be_done() -> None:

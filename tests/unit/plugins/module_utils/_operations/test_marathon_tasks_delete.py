@@ -34,9 +34,9 @@ def test_a_task_id_names_its_app(task_id: str, app_id: str | None) -> None:
 
 
 def test_tasks_that_live_and_the_deployment_of_the_scaling_are_waited_for() -> None:
-    sight = Sight({"a": {}, "c": {}}, ("d1",))
+    sight = Sight({}, {"a": {}, "c": {}}, ("d1",))
 
     assert remaining(sight, ["a", "b"], scale=True) == "1 tasks are not gone yet: a; deployment d1 runs"
     assert remaining(sight, ["b"], scale=True) == "deployment d1 runs"
     assert remaining(sight, ["b"], scale=False) is None, "a deployment of somebody else"
-    assert remaining(Sight({}, ()), ["a", "b"], scale=True) is None
+    assert remaining(Sight({}, {}, ()), ["a", "b"], scale=True) is None
