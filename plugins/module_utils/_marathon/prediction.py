@@ -78,10 +78,17 @@ def check_prediction(observed: Observation, made: Plan, app: Json) -> None:
     taken_out(apps, old)
     unwanted = unwanted_outcome(apps, old["id"], new["id"], everything=True) if made.warm else None
     if unwanted is None and NEW_INSTANCES in new["labels"]:
-        all_traffic = all(step.all_traffic for step in made.steps if step.name == "switched" and not step.trim)
-        unwanted = unwanted_outcome(apps, new["id"], old["id"], everything=all_traffic)
+        unwanted = unwanted_outcome(apps, new["id"], old["id"], everything=_turns_everything(made, old))
     if unwanted is not None:
         raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.")
+
+
+def _turns_everything(made: Plan, old: Json) -> bool:
+    """Whether the first switch leaves nothing to the old app: not in batches, nor while that has a task too many."""
+    first = next((step for step in made.steps if step.name in ("switched", "scale")), None)
+    if first is None or first.name == "scale":
+        return False
+    return first.all_traffic and old["instances"] <= first.other_count
 
 
 def imagined(app: Json) -> dict[str, Any]:

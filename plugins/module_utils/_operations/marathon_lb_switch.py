@@ -41,6 +41,7 @@ from .._marathon.deployment_group import (
     is_alive,
     receiver,
     room_for_one_more,
+    sessions_of,
     why_not_turnable,
 )
 from .._marathon.observation import Observation, group_apps, observe_group
@@ -106,6 +107,8 @@ class _Switch:
         self.deadline = self.started + params["wait_timeout"]
         self.turn = Turn()
         self.idle: list[str] = []
+        self.sessions = 0
+        self.removed: set[str] = set()  # Marathon shows a task as running until it is dead
 
     def run(self) -> dict[str, Any]:
         observed = self._observe()
@@ -127,6 +130,7 @@ class _Switch:
             observed = self._trim(observed, other, app)
         app, other = self._apps(observed)
         if not self._receives(observed, app):
+            self.sessions = sum(sessions_of(view, other) for view in observed.views)
             self._turn_to(observed, app, other)
             observed = self._observe()
             app, other = self._apps(observed)
@@ -305,6 +309,7 @@ class _Switch:
 
     def _remove(self, app: Json, task_id: str, *, force: bool = True) -> None:
         self.marathon.kill_and_scale([task_id], {app["id"]: app["instances"]}, force=force)
+        self.removed.add(task_id)
 
     def _wait_drained(self, app: Json, task: Json) -> None:
         Watch(self.context, self.lbs, servers_of(app, task)).wait_drained(self._left())
@@ -314,7 +319,8 @@ class _Switch:
 
     def _wait_served(self, app: Json, other: Json | None) -> list[LbView]:
         """Every LB admits the healthy tasks of ``app`` and has taken out of ``other`` what the model says."""
-        admitted = _servers(app, [task for task in alive_tasks(app) if task["id"] != self.turn.extra_task])
+        left_out = {self.turn.extra_task, *self.removed}
+        admitted = _servers(app, [task for task in alive_tasks(app) if task["id"] not in left_out])
         if not admitted:
             raise InvalidInput("nothing_healthy", f"{app['id']} has no healthy task; nothing can receive the traffic.")
         out: list[Server] = []
@@ -323,9 +329,8 @@ class _Switch:
             rows = _servers(other, alive_tasks(other))
             out = [row for row in rows if (row.backend, row.server) in disabled]
             served = set(rows) - set(out)
-            present = [
-                task for task in other["tasks"] if task["state"] != "TASK_KILLING" and task["state"] not in ENDED
-            ]
+            going = {"TASK_KILLING", *ENDED}
+            present = [task for task in other["tasks"] if task["state"] not in going and task["id"] not in self.removed]
             self.idle = [task["id"] for task in present if served.isdisjoint(servers_of(other, task))]
             if self._everything(other) and served:
                 raise OperationError(
@@ -370,6 +375,7 @@ class _Switch:
         result["extra_task"] = self.turn.extra_task
         result["count"] = self.params["instances"]
         result["idle_tasks"] = self.idle
+        result["sessions"] = self.sessions
         result["lbs"] = [view.name for view in views]
         result["seconds"] = round(self.context.now() - self.started, 3)
         return result
