@@ -17,8 +17,8 @@ options:
     required: true
   journal:
     description:
-      - The operations that were run, each with C(name) and C(title) of its step, C(ended) (seconds since the epoch) and
-        C(sessions_cut).
+      - The operations that were run, each with C(name) and C(title) of its step, C(ended) (seconds since the epoch),
+        C(sessions) in flight and C(sessions_cut).
       - Action plugins keep it in the fact C(zdd_rollout_journal) while the variable C(zdd_rollout_step) is set.
     type: list
     elements: dict
@@ -74,6 +74,7 @@ report:
     instances: 4
     duration_s: 4.2
     steps: []
+    sessions_drained: 13
     sessions_cut: 0
 lines:
   description: The report for people.

@@ -95,6 +95,10 @@ idle_tasks:
   returned: success
   type: list
   elements: str
+sessions:
+  description: How many requests were open or queued at the other app right before the traffic was turned.
+  returned: success
+  type: int
 lbs:
   description: The load balancers that were seen serving it so.
   returned: success

@@ -66,6 +66,7 @@ class OperationAction(ActionBase):
         entry = {
             **step,
             "ended": time.time(),
+            "sessions": result.get("sessions") or 0,
             "sessions_cut": result.get("sessions_cut") or 0,
         }
         journal = [*(old for old in plain(before) if old["run"] == step["run"]), entry]

@@ -328,6 +328,13 @@ def traffic_of(app: Json, others: Sequence[Json], views: Sequence[LbView]) -> Tr
     return Traffic.ALL if all(admitted) and not shared else Traffic.SOME
 
 
+def sessions_of(view: LbView, app: Json) -> int:
+    """How many requests an LB had open or queued at the tasks of an app when it was asked."""
+    rows = view.rows or {}
+    servers = {key for task in app.get("tasks") or () for server in servers_of(app, task) for key in view.named(server)}
+    return sum(rows[key].scur + rows[key].qcur for key in servers if key in rows)
+
+
 def admits(view: LbView, server: Server) -> bool:
     """Whether an LB sends new requests to a server, by its statistics."""
     rows = view.rows or {}

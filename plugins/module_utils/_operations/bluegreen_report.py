@@ -50,8 +50,13 @@ def _report(params: Mapping[str, Any]) -> dict[str, Any]:
         "instances": plan.get("target"),
         "duration_s": round(params["ended"] - started, 3),
         "steps": _steps(journal, started),
-        "sessions_cut": sum(int(entry.get("sessions_cut") or 0) for entry in journal),
+        "sessions_drained": max(0, _total(journal, "sessions") - _total(journal, "sessions_cut")),
+        "sessions_cut": _total(journal, "sessions_cut"),
     }
+
+
+def _total(journal: Sequence[Mapping[str, Any]], key: str) -> int:
+    return sum(int(entry.get(key) or 0) for entry in journal)
 
 
 def _steps(journal: Sequence[Mapping[str, Any]], started: float) -> list[dict[str, Any]]:
@@ -72,6 +77,10 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     if report["instances"] and report["steps"]:
         lines[0] += f", {report['instances']} instances, {report['duration_s']:.1f} s"
     lines += [f"{step['duration_s']:7.2f} s  {step['name']}: {step['title']}" for step in report["steps"]]
+    if report["sessions_drained"]:
+        lines.append(
+            f"{report['sessions_drained']} sessions were in flight at the switch and have ended by themselves."
+        )
     if report["sessions_cut"]:
         lines.append(f"{report['sessions_cut']} sessions were cut.")
     if report["failure"]:
