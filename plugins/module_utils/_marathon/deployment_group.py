@@ -76,7 +76,7 @@ def check_definition(definition: Json) -> None:
     if not any(re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name) for name in labels):
         raise InvalidInput(
             "invalid_definition",
-            f"{app_id}: no label HAPROXY_GROUP; marathon-lb serves only apps that name its group, for instance external.",
+            f"{app_id}: no label HAPROXY_GROUP; marathon-lb serves only apps that name its group, as in external.",
         )
     if not definition.get("healthChecks"):
         raise InvalidInput(
@@ -176,7 +176,7 @@ def by_age(group_apps: Sequence[Json]) -> list[Json]:
 
 def _start_time(app: Json) -> datetime:
     text = app["labels"].get(STARTED_AT)
-    return parse_time(text) if text else datetime.min
+    return parse_time(text) if text else datetime.min  # noqa: DTZ901  naive, as marathon-lb takes it
 
 
 def colour_of(app: Json) -> str | None:
@@ -196,7 +196,7 @@ def colour_of(app: Json) -> str | None:
 
 
 def version_of(app: Json) -> str:
-    """What people call the version: the label ``ZDD_VERSION``, the image's tag, the variable VERSION, else Marathon's."""
+    """What people call the version: by the label ``ZDD_VERSION``, the image, the variable VERSION, or Marathon."""
     labels, env = app.get("labels") or {}, app.get("env") or {}
     image = ((app.get("container") or {}).get("docker") or {}).get("image") or ""
     tag = image.rpartition("/")[2].partition(":")[2] or image.partition("@")[2]

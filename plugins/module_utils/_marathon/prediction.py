@@ -57,8 +57,8 @@ def unwanted_outcome(apps: Sequence[Json], receiver_id: str, other_id: str, *, e
     gone, alive = taken_out(after, by_id[other_id])
     if everything and gone < alive:
         return (
-            f"marathon-lb would leave {alive - gone} of {alive} tasks of {other_id} with traffic when {receiver_id} is to "
-            "receive all of it"
+            f"marathon-lb would leave {alive - gone} of {alive} tasks of {other_id} with traffic when {receiver_id} is "
+            "to receive all of it"
         )
     return None
 

@@ -73,8 +73,8 @@ class Touch:
         )
         if new is None:
             self._context.warn(
-                f"No agent has taken the extra instance of {self._app['id']} within {self._offer_timeout:g} s. The traffic "
-                "has turned all the same. It does no harm, and is removed as soon as it is launched."
+                f"No agent has taken the extra instance of {self._app['id']} within {self._offer_timeout:g} s. The "
+                "traffic has turned all the same. It does no harm, and is removed as soon as it is launched."
             )
             return PENDING
         if is_alive(new):
@@ -99,7 +99,7 @@ def wait_for_task(
     timeout: float,
     rest: Callable[[float], object] | None = None,
 ) -> dict[str, Any] | None:
-    """A task of the app that is ``wanted`` and not being killed; ``None`` when there is none within ``timeout`` seconds."""
+    """A task of the app that is ``wanted`` and not being killed; ``None`` when there is none in ``timeout`` seconds."""
 
     def found() -> dict[str, Any] | None:
         tasks = marathon.tasks(app_id)

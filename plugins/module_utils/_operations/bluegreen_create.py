@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Create the new version of an app, and keep the traffic on the old one while it warms up.
 
-Both in one operation: the old app has to be touched before a task of the new one is healthy, else marathon-lb admits it.
+Both in one operation: the old app has to be touched before a task of the new one is healthy, or marathon-lb admits it.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class _Switch:
             raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.")
 
     def _wait_turnable(self, app: Json, other: Json) -> None:
-        """Wait until marathon-lb would do what is wanted; what it would not may be a task that dies or starts just now."""
+        """Wait until marathon-lb would do what is wanted; a task may just be starting or dying."""
 
         def unwanted(apps: Sequence[Json]) -> str | None:
             return unwanted_outcome(apps, app["id"], other["id"], everything=self._everything(other))
@@ -261,8 +261,8 @@ class _Switch:
         if len(idle) < 2:
             raise InvalidInput(
                 "cannot_turn",
-                f"The traffic cannot be turned to {app['id']} without losing requests: {why} A rollout of its definition "
-                "as a new version does it.",
+                f"The traffic cannot be turned to {app['id']} without losing requests: {why} A rollout of its "
+                "definition as a new version does it.",
             )
         self.turn = Turn("reduction")
         self._wait_drained(app, idle[-1])
@@ -356,8 +356,8 @@ class _Switch:
             self.turn.extra_task = "live"
         if self.turn.extra_task not in (None, "pending"):
             self.context.warn(
-                f"{app['id']} has {app['instances']} instances, {surplus or 1} more than it should: an extra task serves "
-                "already and cannot be taken away without losing requests now. The next rollout removes it."
+                f"{app['id']} has {app['instances']} instances, {surplus or 1} more than it should: an extra task "
+                "serves already and cannot be taken away without losing requests now. The next rollout removes it."
             )
 
     def _described(self, observed: Observation) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _lease(params: Mapping[str, Any], context: Context) -> Lease:
     if process is None:
         raise InvalidInput(
             "invalid_option",
-            "Option process is needed where the task runs as a process of its own: a name for the run that holds the lock.",
+            "Option process is needed where the task runs as a process of its own: the name of the run.",
         )
     now = datetime.now(UTC)
     return Lease(

@@ -70,9 +70,9 @@ def refusal(held: Lease, mine: Lease, now: datetime, is_gone: Callable[[str], bo
         return None
     left = int((held.until - now).total_seconds())
     return (
-        f"The deployment group {held.group} is being changed by {held.owner} (process {held.process.partition('/')[0]}) "
-        f"since {held.since.isoformat(timespec='seconds')}. Wait for its end; if it is dead, its lock ends by itself in "
-        f"{left} s, or take it over now with takeover (bluegreen_lock_takeover=true)."
+        f"The deployment group {held.group} is being changed by {held.owner} "
+        f"(process {held.process.partition('/')[0]}) since {held.since.isoformat(timespec='seconds')}. Wait for its end; "
+        f"if it is dead, its lock ends by itself in {left} s, or take it over now with takeover (bluegreen_lock_takeover=true)."
     )
 
 

@@ -248,13 +248,13 @@ def test_a_plan_interrupted_after_any_step_is_finished_or_taken_back(
     assert world.counts == {"/web-blue" if goal == "rollback" else "/web-green": live}
 
 
-def test_a_first_deployment_that_failed_is_taken_back():
+def test_a_first_deployment_that_failed_is_taken_back() -> None:
     made = plan(ONE, "withdraw", Policy(), None, idle_tasks)
 
     assert [(step.name, step.app_id) for step in made.steps] == [("retire", "/web-blue")]
     assert plan(Group("web", None, None), "withdraw", Policy(), None, idle_tasks).steps == ()
 
 
-def test_the_newer_of_two_apps_is_not_taken_back_as_if_it_were_the_first():
+def test_the_newer_of_two_apps_is_not_taken_back_as_if_it_were_the_first() -> None:
     with pytest.raises(InvalidInput, match="roll back"):
         plan(Group("web", BLUE, colour("/web-green", 4)), "withdraw", Policy(), None, idle_tasks)
