@@ -69,10 +69,11 @@ def refusal(held: Lease, mine: Lease, now: datetime, is_gone: Callable[[str], bo
     if held.owner == mine.owner and is_gone(held.process):
         return None
     left = int((held.until - now).total_seconds())
+    pid, since = held.process.partition("/")[0], held.since.isoformat(timespec="seconds")
     return (
-        f"The deployment group {held.group} is being changed by {held.owner} "
-        f"(process {held.process.partition('/')[0]}) since {held.since.isoformat(timespec='seconds')}. Wait for its end; "
-        f"if it is dead, its lock ends by itself in {left} s, or take it over now with takeover (bluegreen_lock_takeover=true)."
+        f"The deployment group {held.group} is being changed by {held.owner} (process {pid}) since {since}. Wait for its "
+        f"end; if it is dead, its lock ends by itself in {left} s, or take it over now with takeover "
+        "(bluegreen_lock_takeover=true)."
     )
 
 
