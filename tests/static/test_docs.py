@@ -33,7 +33,9 @@ def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
 @cache
 def variables() -> frozenset[str]:
     """The variables of all roles, and those of the playbooks around them."""
-    playbooks = {name for path in ROOT.glob("playbooks/*.yml") for name in re.findall(r"{{ (\w+) ", path.read_text())}
+    playbooks = {
+        name for path in ROOT.glob("playbooks/*.yml") for name in re.findall(r"\b(bluegreen_\w+) \|", path.read_text())
+    }
     specs = [yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
     return frozenset(playbooks) | frozenset(
         name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})
