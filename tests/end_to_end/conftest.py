@@ -43,10 +43,23 @@ def sandbox(sandboxes: Callable[..., launch.Running]) -> launch.Running:
     return sandboxes(lbs=2, agents=4)
 
 
+@pytest.fixture(scope="session")
+def standing(sandboxes: Callable[..., launch.Running], tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return Service(sandboxes(lbs=2, agents=4), tmp_path_factory.mktemp("live"), "/shop/live", next(PORTS))
+
+
 @pytest.fixture
-def service(
-    sandbox: launch.Running, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[MakeService]:
+def live(standing: Service) -> Iterator[Service]:
+    """An app in a folder that runs version 1 with four instances, from the test before where that has left it so."""
+    if standing.counts() != {"1": 4}:
+        standing.remove()
+        standing.deploy("1")
+    yield standing
+    standing.sandbox.clear_faults()
+
+
+@pytest.fixture
+def service(sandbox: launch.Running, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeService]:
     """Make an app of the test's own, which is gone afterwards. ``on``: another sandbox than the usual one."""
     made: list[Service] = []
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -29,7 +30,16 @@ Json = dict[str, Any]
 
 
 class Playing(Cluster):
-    """Also runs a playbook of a file, and an inventory of several hosts."""
+    """Also runs a playbook of a file, an inventory of several hosts, and tasks of a user's own."""
+
+    def __init__(self, folder: Path, marathon: Sequence[str], lbs: Sequence[str]) -> None:
+        super().__init__(folder, marathon, lbs)
+        self.use(json.loads(self.inventory.read_text()))
+
+    def use(self, inventory: Json) -> None:
+        """Take this inventory. Ordinary modules run with the Python of this process, wherever another one lies."""
+        all_hosts = {**inventory["all"], "vars": {"ansible_python_interpreter": sys.executable}}
+        self.inventory.write_text(json.dumps({"all": all_hosts}, indent=2) + "\n")
 
     def command(self, playbook: str, variables: Path, *options: str) -> list[str]:
         words = super().command(playbook, variables, *options)
@@ -133,6 +143,10 @@ class Service:
             for app in self.apps()
         ]
 
+    def tasks(self) -> list[str]:
+        """The ids of all tasks of the group."""
+        return sorted(task["id"] for app in self.apps() for task in app["tasks"])
+
     def counts(self) -> dict[str, int]:
         """Wanted instances by version."""
         return {app["env"]["VERSION"]: app["instances"] for app in self.apps()}
@@ -172,15 +186,18 @@ class Service:
             found.append((name, len(inside)))
         return [*found, ("after", len(left))]
 
-    def turned_to(self, app_id: str) -> float:
-        """When the first request was made that turns the traffic to this app (epoch seconds): its touch."""
+    def turned_to(self, app_id: str, *, again: bool = False) -> float:
+        """When the first request was made that turns the traffic to this app (epoch seconds): its touch.
+
+        ``again``: the last one, for an app that had it turned to itself before (to keep it while the other warms up).
+        """
         times = [
             entry["t"]
             for entry in self.asked()
             if entry["method"] == "PUT" and entry["path"].partition("?")[0].endswith(app_id)
         ]
         assert times, f"nothing turned the traffic to {app_id}: {self.asked()}"
-        return times[0]
+        return times[-1 if again else 0]
 
     def removed(self, app_id: str) -> float:
         """When the request was made that removes this app (epoch seconds)."""
@@ -191,6 +208,16 @@ class Service:
         ]
         assert times, f"{app_id} was not removed: {self.asked()}"
         return times[0]
+
+    def served(self) -> bool:
+        """Whether every LB answers at the service port."""
+        for url in self.urls():
+            try:
+                with urllib.request.urlopen(f"{url}/", timeout=5):
+                    pass
+            except OSError:
+                return False
+        return True
 
     def changes(self) -> list[int]:
         """How many configurations each LB has had."""
@@ -242,7 +269,7 @@ class Connection:
             self.began.set()
 
     def end(self) -> None:
-        """Leave; whether it was whole until now."""
+        """Leave it, if that has not been done before."""
         if self.whole:
             self.sock.shutdown(socket.SHUT_RDWR)
         self.thread.join()
