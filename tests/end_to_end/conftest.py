@@ -66,7 +66,9 @@ def service(sandbox: launch.Running, tmp_path: Path, request: pytest.FixtureRequ
     def make(app_id: str | None = None, on: launch.Running | None = None, **given: Any) -> Service:
         port = next(PORTS)
         own = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
-        one = Service(on or sandbox, tmp_path / str(len(made)), app_id or f"/{own[:40].strip('-')}-{port}", port, **given)
+        one = Service(
+            on or sandbox, tmp_path / str(len(made)), app_id or f"/{own[:40].strip('-')}-{port}", port, **given
+        )
         made.append(one)
         return one
 
