@@ -18,7 +18,7 @@ options:
   journal:
     description:
       - The operations that were run, each with C(name) and C(title) of its step, C(ended) (seconds since the epoch),
-        C(sessions) in flight and C(sessions_cut).
+        C(sessions) in flight and C(sessions_cut) (null: not known how many).
       - Action plugins keep it in the fact C(zdd_rollout_journal) while the variable C(zdd_rollout_step) is set.
     type: list
     elements: dict
@@ -62,7 +62,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: The report, as it is written to the file.
+  description:
+    - The report, as it is written to the file.
+    - V(null) as C(sessions_drained), C(sessions_cut) or C(operations_cut) is a number that nobody knows.
   returned: success
   type: dict
   sample:
@@ -76,6 +78,7 @@ report:
     steps: []
     sessions_drained: 13
     sessions_cut: 0
+    operations_cut: 0
 lines:
   description: The report for people.
   returned: success

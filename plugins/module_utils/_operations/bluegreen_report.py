@@ -50,13 +50,22 @@ def _report(params: Mapping[str, Any]) -> dict[str, Any]:
         "instances": plan.get("target"),
         "duration_s": round(params["ended"] - started, 3),
         "steps": _steps(journal, started),
-        "sessions_drained": max(0, _total(journal, "sessions") - _total(journal, "sessions_cut")),
+        "sessions_drained": _drained(journal),
         "sessions_cut": _total(journal, "sessions_cut"),
+        "operations_cut": _total(journal, "operations_cut"),
     }
 
 
-def _total(journal: Sequence[Mapping[str, Any]], key: str) -> int:
-    return sum(int(entry.get(key) or 0) for entry in journal)
+def _drained(journal: Sequence[Mapping[str, Any]]) -> int | None:
+    """Those in flight at the switch less those that were cut; an operation that was cut is a session's."""
+    flying, cuts = _total(journal, "sessions"), [_total(journal, "sessions_cut"), _total(journal, "operations_cut")]
+    return None if flying is None or None in cuts else max(0, flying - sum(cuts))
+
+
+def _total(journal: Sequence[Mapping[str, Any]], key: str) -> int | None:
+    """The sum; ``None`` where one of the numbers is not known."""
+    counts = [entry.get(key, 0) for entry in journal]
+    return None if None in counts else sum(int(count) for count in counts)
 
 
 def _steps(journal: Sequence[Mapping[str, Any]], started: float) -> list[dict[str, Any]]:
@@ -81,8 +90,12 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{report['sessions_drained']} sessions were in flight at the switch and have ended by themselves."
         )
-    if report["sessions_cut"]:
-        lines.append(f"{report['sessions_cut']} sessions were cut.")
+    for what in ("sessions", "operations"):
+        cut = report[f"{what}_cut"]
+        if cut is None:
+            lines.append(f"An unknown number of {what} was cut.")
+        elif cut:
+            lines.append(f"{cut} {what} were cut.")
     if report["failure"]:
         lines.append(f"because: {report['failure']}")
     return lines
