@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from ansible import constants as C
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -27,7 +28,8 @@ from ansible.utils.display import Display
 
 from ..module_utils._invocation.context import Context
 from ..module_utils._invocation.execution import execute
-from ..module_utils._invocation.secrets import secrets_in_addresses
+from ..module_utils._invocation.secrets import secrets_of
+from ..module_utils._rollout.lock import owner_name, process_name
 
 _display = Display()
 
@@ -47,7 +49,11 @@ class OperationAction(ActionBase):
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         if self._wants_a_process(task_vars):
-            result = self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))
+            result = self._execute_module(
+                module_args=self._process_args(),
+                task_vars=self._process_vars(task_vars),
+                wrap_async=bool(self._task.async_val),
+            )
         else:
             result = self._run_here(task_vars)
         return self._in_journal(result, task_vars)
@@ -66,8 +72,8 @@ class OperationAction(ActionBase):
         entry = {
             **step,
             "ended": time.time(),
-            "sessions": result.get("sessions") or 0,
-            "sessions_cut": result.get("sessions_cut") or 0,
+            # None is a number that nobody knows.
+            **{count: result.get(count, 0) for count in ("sessions", "sessions_cut", "operations_cut")},
         }
         journal = [*(old for old in plain(before) if old["run"] == step["run"]), entry]
         return {**result, "ansible_facts": {"zdd_rollout_journal": journal}}
@@ -80,6 +86,28 @@ class OperationAction(ActionBase):
             or any(self._task.environment or ())
             or not _is_this_interpreter(self._templar.template(task_vars.get("ansible_python_interpreter")))
         )
+
+    def _process_args(self) -> dict[str, Any]:
+        """The arguments for the module, with what only the controller knows: which run this is, and whose."""
+        args = dict(self._task.args)
+        known = {"process": lambda: process_name(os.getppid()), "owner": owner_name}
+        for option, tell in known.items():
+            if option in self.operation.ARGUMENT_SPEC and args.get(option) is None:
+                args[option] = tell()
+        return args
+
+    def _process_vars(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The variables for the module: on the controller it needs the libraries of the Python that runs Ansible.
+
+        Which one discovery would find there depends on the machine. An interpreter that somebody chose is kept.
+        """
+        is_local = self._connection.transport.rpartition(".")[2] == "local" and self._task.delegate_to is None
+        chosen = self._templar.template(
+            C.config.get_config_value("INTERPRETER_PYTHON", variables=_interpreter(task_vars))
+        )
+        if not is_local or not _is_discovered(chosen):
+            return task_vars
+        return {**task_vars, "ansible_python_interpreter": sys.executable}
 
     def _run_here(self, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         rules = getattr(self.operation, "ARGUMENT_RULES", {})
@@ -105,7 +133,9 @@ class OperationAction(ActionBase):
         return text
 
     def _secrets(self, validation: ValidationResult) -> set[str]:
-        return set(validation._no_log_values) | secrets_in_addresses(validation.validated_parameters)
+        return set(validation._no_log_values) | secrets_of(
+            self.operation.ARGUMENT_SPEC, validation.validated_parameters
+        )
 
     def _masked(
         self, result: dict[str, Any], params: Mapping[str, Any], validation: ValidationResult, context: Context
@@ -137,8 +167,17 @@ class _Progress:
         _display.display(f"    [{self._host}] {remove_values(text, self._secrets)}", color="dark gray", stderr=True)
 
 
+def _interpreter(task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    name = "ansible_python_interpreter"
+    return {name: task_vars[name]} if name in task_vars else {}
+
+
+def _is_discovered(wanted: Any) -> bool:
+    return wanted is None or str(wanted).startswith("auto")
+
+
 def _is_this_interpreter(wanted: Any) -> bool:
-    if wanted is None or str(wanted).startswith("auto"):
+    if _is_discovered(wanted):
         return True
     asked, here = Path(str(wanted)).absolute(), Path(sys.executable).absolute()
     # python and python3 of one folder are the same. The file alone says nothing: environments share their base's.

@@ -11,7 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .context import Context
 from .execution import execute
-from .secrets import secrets_in_addresses
+from .secrets import secrets_of
 
 
 def run_as_module(operation: ModuleType) -> None:
@@ -25,7 +25,7 @@ def run_as_module(operation: ModuleType) -> None:
         supports_check_mode=True,
         **getattr(operation, "ARGUMENT_RULES", {}),
     )
-    module.no_log_values.update(secrets_in_addresses(module.params))
+    module.no_log_values.update(secrets_of(operation.ARGUMENT_SPEC, module.params))
     context = Context(check_mode=module.check_mode, diff_mode=module._diff)
     result = execute(operation, module.params, context)
     for text in context.warnings:

@@ -8,10 +8,8 @@ The lock is an app without instances: Marathon creates an app for one of two cal
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +19,7 @@ from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definitions import app_path
-from .._rollout.lock import Lease, process_is_gone, process_name, refusal
+from .._rollout.lock import Lease, owner_name, process_is_gone, process_name, refusal
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **MARATHON_SPEC,
@@ -49,7 +47,7 @@ def _take(
     marathon: Marathon, context: Context, app_id: str, held: Lease | None, mine: Lease, takeover: bool
 ) -> dict[str, Any]:
     if held is not None:
-        why = refusal(held, mine, mine.since, process_is_gone)
+        why = refusal(held, mine, mine.since, _is_gone(context, mine))
         if why is not None and not takeover:
             raise Locked("group_locked", why, system=marathon.url, detail=held.as_dict())
         if held.is_of(mine):
@@ -58,9 +56,17 @@ def _take(
     result["taken_from"] = held.as_dict() if held else None
     if context.check_mode:
         return result
-    if held is not None:
+    if held is not None and _held(marathon, app_id) == held:  # else the create is refused, by the name of who was faster
         _remove(marathon, app_id)
-    definition = {"id": app_id, "cmd": "sleep 1", "instances": 0, "cpus": 0.01, "mem": 16, "labels": mine.labels()}
+    definition = {
+        "id": app_id,
+        "cmd": "sleep 1",
+        "instances": 0,
+        "cpus": 0.01,
+        "mem": 16,
+        "portDefinitions": [],  # or Marathon gives it a service port, which a user's app may need
+        "labels": mine.labels(),
+    }
     try:
         marathon.create_app(definition)
     except Rejected as error:
@@ -74,6 +80,16 @@ def _take(
             system=marathon.url,
             detail=winner.as_dict() if winner else None,
         ) from None
+    kept = _held(marathon, app_id)
+    if kept is None or not kept.is_of(mine):  # two runs saw the same dead one, and the other removed ours with it
+        raise Locked(
+            "group_locked",
+            f"The deployment group {mine.group} was taken over by {kept.owner if kept else 'another run'} in this very "
+            "moment.",
+            system=marathon.url,
+            detail=kept.as_dict() if kept else None,
+            changed=True,
+        )
     return result
 
 
@@ -93,7 +109,7 @@ def _give_back(marathon: Marathon, context: Context, app_id: str, held: Lease | 
 
     The lock of a run that is dead goes too: nobody else would remove it where there is nothing left to do.
     """
-    own = held is not None and refusal(held, mine, mine.since, process_is_gone) is None
+    own = held is not None and refusal(held, mine, mine.since, _is_gone(context, mine)) is None
     before = held.as_dict() if held else None
     result = {**outcome(context, "lock", before, None if own else before), "taken_from": None}
     if held is not None and not own:
@@ -130,23 +146,22 @@ def _lease(params: Mapping[str, Any], context: Context) -> Lease:
     if process is None:
         raise InvalidInput(
             "invalid_option",
-            "Option process is needed where the task runs as a process of its own: the name of the run.",
+            "Option process is needed where the module runs without its action plugin: the name of the run.",
         )
     now = datetime.now(UTC)
     return Lease(
         group=params["group"],
-        owner=params["owner"] or f"{_user()}@{socket.gethostname()}",
+        owner=params["owner"] or owner_name(),
         process=process,
         since=now,
         until=now + timedelta(seconds=params["lease"]),
     )
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without an entry in passwd
-        return str(os.getuid())
+def _is_gone(context: Context, mine: Lease) -> Callable[[str], bool]:
+    """How to tell that a run of this owner is dead: only on the host where the owner's processes are."""
+    here = context.controller_pid is not None or mine.owner.rpartition("@")[2] == socket.gethostname()
+    return process_is_gone if here else lambda _process: False
 
 
 def _segment(group: str) -> str:

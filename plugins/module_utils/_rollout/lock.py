@@ -10,7 +10,9 @@ the next run; anybody else is refused unless the user takes it over.
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +77,15 @@ def refusal(held: Lease, mine: Lease, now: datetime, is_gone: Callable[[str], bo
         f"end; if it is dead, its lock ends by itself in {left} s, or take it over now with takeover "
         "(bluegreen_lock_takeover=true)."
     )
+
+
+def owner_name() -> str:
+    """``USER@HOST`` of this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry in passwd
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def process_name(pid: int) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from ansible_collections.zdd.rollout.plugins.module_utils._errors import Rejected
 from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
-from ansible_collections.zdd.rollout.plugins.module_utils._invocation.secrets import secrets_in_addresses
+from ansible_collections.zdd.rollout.plugins.module_utils._invocation.secrets import secrets_in_addresses, secrets_of
 from ansible_collections.zdd.rollout.plugins.plugin_utils.operation_action import OperationAction, plain
 
 SECRET = "hush-hush"
@@ -30,6 +32,9 @@ def operation(answer: Any) -> ModuleType:
         "password": {"type": "str", "no_log": True},
         "old": {"type": "str", "removed_in_version": "9.0.0", "removed_from_collection": "zdd.rollout"},
         "url": {"type": "str"},
+        "account": {"type": "dict", "no_log": True},
+        "owner": {"type": "str"},
+        "process": {"type": "str"},
     }
     module.run = answer
     return module
@@ -49,7 +54,7 @@ def act(
         operation = None
 
         def _execute_module(self, **given: Any) -> dict[str, Any]:
-            return {"by": "module", "wrap_async": given["wrap_async"]}
+            return {"by": "module", **given}
 
     Action.operation = operation(answer)
     fields = {
@@ -60,6 +65,7 @@ def act(
         "diff": False,
         "async_val": 0,
         "environment": [],
+        "delegate_to": None,
         **(task or {}),
     }
     link = SimpleNamespace(
@@ -118,6 +124,28 @@ def test_a_password_in_an_address_is_masked_too() -> None:
     assert secrets_in_addresses({"a": ["see ftp://u:p%40w@h and http://h:80/@x"]}) == {"p%40w", "p@w"}
 
 
+KEY = "-----BEGIN KEY-----\nTUlJRXZ3\n-----END KEY-----\n"
+
+
+@pytest.mark.parametrize("answer", [echo, refuse])
+def test_the_parts_of_a_secret_dictionary_that_was_given_as_text_are_masked(answer: Any) -> None:
+    """Ansible knows the text only; what is printed is what was read from it."""
+    account = {"uid": "robot-7", "private_key": KEY, "more": [{"pin": SECRET}, ""]}
+
+    printed = json.dumps(act(answer, {"name": "a", "account": json.dumps(account)}))
+
+    assert [part for part in ("robot-7", "TUlJRXZ3", SECRET) if part in printed] == []
+    assert '"name": "a"' in printed
+
+
+def test_the_parts_of_a_secret_dictionary_are_masked_by_line() -> None:
+    spec = {"account": {"type": "dict", "no_log": True}, "name": {"type": "str"}}
+
+    found = secrets_of(spec, {"account": {"key": "one\r\n two\n\n"}, "name": "a"})
+
+    assert found == {"one\r\n two\n\n", "one", "two"}
+
+
 def test_an_alias_and_a_deprecated_option_warn() -> None:
     result = act(echo, {"name": "a", "called": "a", "old": "x"})
 
@@ -145,6 +173,45 @@ def test_a_wrong_option_is_refused_by_name_without_secrets() -> None:
 )
 def test_the_module_runs_where_a_process_of_its_own_is_asked_for(asked: dict[str, Any]) -> None:
     assert act(echo, {"name": "a"}, **asked)["by"] == "module"
+
+
+def test_the_module_is_told_which_run_it_belongs_to() -> None:
+    """It cannot know: its own parent is not the run, and with become it is somebody else's."""
+    args = act(echo, {"name": "a"}, connection={"become": object()})["module_args"]
+
+    assert args["process"].startswith(f"{os.getppid()}/")
+    assert "@" in args["owner"]
+    given = {"name": "a", "process": "p", "owner": "me"}
+    assert act(echo, given, connection={"become": object()})["module_args"] == given
+
+
+@pytest.mark.parametrize(
+    ("asked", "interpreter"),
+    [
+        ({}, sys.executable),
+        ({"variables": {"ansible_python_interpreter": "auto"}}, sys.executable),
+        ({"variables": {"ansible_python_interpreter": "/some/python"}}, "/some/python"),
+        ({"task": {"async_val": 3, "delegate_to": "elsewhere"}}, None),
+        ({"connection": {"transport": "ssh"}}, None),
+    ],
+)
+def test_the_module_runs_on_the_python_of_ansible_unless_one_was_chosen(
+    asked: dict[str, Any], interpreter: str | None
+) -> None:
+    """What discovery finds on the controller need not have the libraries."""
+    result = act(echo, {"name": "a"}, **{"task": {"async_val": 3}, **asked})
+
+    assert result["task_vars"].get("ansible_python_interpreter") == interpreter
+
+
+def test_the_journal_keeps_that_a_number_is_not_known() -> None:
+    def cut(_params: Mapping[str, Any], _context: Context) -> dict[str, Any]:
+        return {"sessions": 3, "sessions_cut": None, "operations_cut": 2}
+
+    step = {"run": 1, "name": "drained", "title": "t"}
+    (entry,) = act(cut, {"name": "a"}, variables={"zdd_rollout_step": step})["ansible_facts"]["zdd_rollout_journal"]
+
+    assert (entry["sessions"], entry["sessions_cut"], entry["operations_cut"]) == (3, None, 2)
 
 
 @pytest.mark.parametrize(
