@@ -52,9 +52,16 @@ options:
     type: bool
     default: false
   pending_operations:
-    description: Whether the tasks' own pending operations are the evidence that they are drained.
-    type: bool
-    default: false
+    description:
+      - Where the tasks tell their pending operations, the options of M(zdd.rollout.pending_operations_wait). They are the
+        evidence that the tasks are drained then.
+    type: dict
+    default: {}
+  limits:
+    description:
+      - Times in seconds by the name of the variable that has them, to be checked before anything is changed.
+    type: dict
+    default: {}
   hooks:
     description: Lists of task files by the name of the step that they stand before.
     type: dict

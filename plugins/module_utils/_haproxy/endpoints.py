@@ -173,7 +173,7 @@ class MarathonLb:
     def _silent(self, request: str, why: str) -> Unreachable:
         return Unreachable(
             "unreachable",
-            f"lb {self.name}: no answer ({why[:1].lower() + why[1:]})",
+            f"lb {self.name}: no answer to {request} ({why[:1].lower() + why[1:]})",
             system=self.url,
             request=request,
         )
@@ -221,7 +221,7 @@ def resolve(
     :raises InvalidInput: an address that is none. :raises Unreachable: a host name that has no address.
     """
     if not urls:
-        raise InvalidInput("invalid_option", "There is no address of a load balancer.")
+        raise InvalidInput("invalid_option", "Option marathon_lb_url: no address is given; one is like http://host:9090.")
     auth = None
     if username is not None:
         auth = "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode()

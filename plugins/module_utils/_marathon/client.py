@@ -84,6 +84,10 @@ class Marathon:
 
         :raises InvalidInput: they do not fit together.
         """
+        if not params["marathon_url"]:
+            raise InvalidInput(
+                "invalid_option", "Option marathon_url: no address is given; one is like http://host:8080."
+            )
         urls, auth = _without_credentials(params["marathon_url"])
         if params["url_username"] is not None:
             auth = (params["url_username"], params["url_password"] or "")

@@ -40,6 +40,7 @@ STOCK_BACKEND_HEAD = "\nbackend {backend}\n  balance {balance}\n  mode {mode}\n"
 _NARROW_CONSTRAINTS = frozenset({"UNIQUE", "MAX_PER", "CLUSTER"})
 
 _OWN_LABELS = frozenset({GROUP, COLOUR, STARTED_AT, TARGET_INSTANCES, NEW_INSTANCES, VERSION, "HAPROXY_APP_ID"})
+_ID_SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _BACKEND_HEAD = re.compile(r"HAPROXY_(\d+_)?BACKEND_HEAD")
 
 Json = Mapping[str, Any]
@@ -70,6 +71,13 @@ def check_definition(definition: Json) -> None:
         raise InvalidInput(
             "invalid_definition", f"The definition's id is {app_id!r}; it has to be a path like /shop/web."
         )
+    for segment in app_path(app_id).strip("/").split("/"):
+        if not _ID_SEGMENT.fullmatch(segment):
+            raise InvalidInput(
+                "invalid_definition",
+                f"The definition's id is {app_id!r}; {segment!r} in it may have lower case letters, digits, '-' and '.' "
+                "only, and begins and ends with a letter or a digit.",
+            )
     labels = definition.get("labels") or {}
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
         raise InvalidInput("invalid_definition", f"{app_id}: labels has to be a dictionary of texts.")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -43,7 +44,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "bake_seconds": {"type": "float", "default": 0},
     "keep_old": {"type": "bool", "default": False},
     "checks": {"type": "bool", "default": False},
-    "pending_operations": {"type": "bool", "default": False},
+    "pending_operations": {"type": "dict", "default": {}},
+    "limits": {"type": "dict", "default": {}},
     "hooks": {"type": "dict", "default": {}},
     "fresh_state": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
 }
@@ -70,6 +72,7 @@ HOOKABLE = (
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """See the module's documentation."""
+    _check_limits(params)
     definition = _definition(params)
     deploys = params["goal"] == "deploy"
     if deploys:
@@ -86,7 +89,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         bake_seconds=params["bake_seconds"],
         keep_old=params["keep_old"],
         checks=params["checks"],
-        pending_operations=params["pending_operations"],
+        pending_operations=bool(params["pending_operations"]),
         hooks=hooks,
     )
     wanted = _wanted(definition, params["version"], observed) if deploys else None
@@ -101,6 +104,24 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     result["plan"]["from"] = made.old.version if made.old else None
     result["plan"]["lines"] = _lines(made, result["plan"])
     return result
+
+
+def _check_limits(params: Mapping[str, Any]) -> None:
+    """Refuse what would fail in a later step only, when something has been changed already."""
+    for name, value in {**params["limits"], "bake_seconds": params["bake_seconds"]}.items():
+        try:
+            seconds = float(value or 0)
+        except (TypeError, ValueError):
+            seconds = -1.0
+        if not 0 <= seconds < math.inf:
+            raise InvalidInput("invalid_option", f"{name} is {value!r}; it is a number of seconds, 0 or more.")
+    pending = params["pending_operations"]
+    if pending and len([key for key in ("jmespath", "metric") if pending.get(key)]) != 1:
+        raise InvalidInput(
+            "invalid_option",
+            f"Option pending_operations has {', '.join(sorted(pending))}; it needs jmespath or metric, one of both, to "
+            "find the number in an answer.",
+        )
 
 
 def _idle_tasks(receiving: int, other: int, target: int) -> int:

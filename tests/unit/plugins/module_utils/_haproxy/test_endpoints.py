@@ -156,7 +156,7 @@ def test_the_live_worker_is_read_from_the_statistics_page() -> None:
 def test_one_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Unreachable) as failure:
         endpoints.resolve(["http://127.0.0.1:1"])[0].stats()
-    assert failure.value.message == "lb 127.0.0.1:1: no answer (connection refused)"
+    assert failure.value.message == "lb 127.0.0.1:1: no answer to GET /haproxy?stats;csv (connection refused)"
 
 
 @pytest.fixture(scope="module")
