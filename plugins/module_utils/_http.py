@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 try:
     import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 except ImportError:
     HAS_REQUESTS = False
     REQUESTS_ERROR: str | None = traceback.format_exc()
@@ -24,6 +30,7 @@ else:
     HAS_REQUESTS = True
     REQUESTS_ERROR = None
 
+from ._bounded import BoundedSocket
 from ._errors import InvalidInput, OperationError, Unreachable
 from ._invocation.context import Context
 
@@ -38,6 +45,8 @@ TLS_SPEC: dict[str, Any] = {
     "retry_timeout": {"type": "float", "default": 30},
 }
 
+_LARGEST_ANSWER = 256 * 1024 * 1024
+_reading = threading.local()
 _UNAVAILABLE = frozenset({500, 502, 503, 504})
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
@@ -141,6 +150,8 @@ class Http:
         self.sent = 0
         self._context = context
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _bounding_adapter())
         self._session.trust_env = False
         self._session.headers["User-Agent"] = USER_AGENT
         self._session.headers.update(headers or {})
@@ -271,10 +282,20 @@ class Http:
         headers: Mapping[str, str] | None,
     ) -> Answer:
         self.sent += 1
-        response = self._session.request(
-            method, url + path, params=query, json=body, headers=headers, timeout=self.timeout, allow_redirects=False
-        )
-        return Answer(url, f"{method} {path}", response.status_code, response.headers, response.text)
+        with _bounded(self.timeout):
+            response = self._session.request(
+                method,
+                url + path,
+                params=query,
+                json=body,
+                headers=headers,
+                timeout=self.timeout,
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                text = _text(response)
+        return Answer(url, f"{method} {path}", response.status_code, response.headers, text)
 
     def _prefer(self, url: str) -> None:
         self.urls.remove(url)
@@ -295,6 +316,57 @@ class Http:
             request=answer.request,
             status=answer.status,
         )
+
+
+@cache
+def _bounding(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """A kind of pool whose answers keep to the deadline of the thread that reads them."""
+
+    class Connection(pool.ConnectionCls):
+        def connect(self) -> None:
+            super().connect()
+            self.sock = BoundedSocket(self.sock, _deadline)
+
+    return type(f"Bounding{pool.__name__}", (pool,), {"ConnectionCls": Connection})
+
+
+def _bounding_adapter() -> HTTPAdapter:
+    adapter = HTTPAdapter()
+    adapter.poolmanager.pool_classes_by_scheme = {
+        "http": _bounding(HTTPConnectionPool),
+        "https": _bounding(HTTPSConnectionPool),
+    }
+    return adapter
+
+
+@contextmanager
+def _bounded(seconds: float) -> Iterator[None]:
+    """Give the answers that this thread reads inside the block a deadline."""
+    _reading.deadline = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _reading.deadline = None
+
+
+def _deadline() -> float | None:
+    return getattr(_reading, "deadline", None)
+
+
+def _text(response: requests.Response) -> str:
+    """The body.
+
+    :raises requests.exceptions.ContentDecodingError: it is larger than any answer of a system that is well.
+    """
+    body = bytearray()
+    for part in response.iter_content(65536):
+        body += part
+        if len(body) > _LARGEST_ANSWER:
+            raise requests.exceptions.ContentDecodingError(f"more than {_LARGEST_ANSWER >> 20} MiB")
+    try:
+        return body.decode(response.encoding or "utf-8", "replace")
+    except LookupError:  # a charset that nobody knows
+        return body.decode("utf-8", "replace")
 
 
 def _never_connected(error: requests.exceptions.ConnectionError) -> bool:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import env_fallback
 
+from .._bounded import BoundedSocket
 from .._errors import InvalidInput, Rejected, Unreachable
 from .._http import TLS_SPEC, USER_AGENT, Tls
 from . import stats
@@ -151,7 +152,8 @@ class MarathonLb:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         try:
             raw = socket.create_connection((self.ip, self.port), timeout=self.timeout)
-            connection.sock = self.tls.wrap_socket(raw, server_hostname=self.host) if self.tls else raw
+            raw = self.tls.wrap_socket(raw, server_hostname=self.host) if self.tls else raw
+            connection.sock = BoundedSocket(raw, lambda: deadline)
             headers = {"Connection": "close", "User-Agent": USER_AGENT}
             if self.auth:
                 headers["Authorization"] = self.auth
@@ -160,8 +162,6 @@ class MarathonLb:
             parts: list[bytes] = []
             while part := response.read1(65536):
                 parts.append(part)
-                if time.monotonic() > deadline:
-                    raise TimeoutError
                 if sum(map(len, parts)) > _LARGEST_ANSWER:
                     raise OSError("an endless answer")
             if response.length:  # the connection was closed before the announced length
@@ -221,7 +221,9 @@ def resolve(
     :raises InvalidInput: an address that is none. :raises Unreachable: a host name that has no address.
     """
     if not urls:
-        raise InvalidInput("invalid_option", "Option marathon_lb_url: no address is given; one is like http://host:9090.")
+        raise InvalidInput(
+            "invalid_option", "Option marathon_lb_url: no address is given; one is like http://host:9090."
+        )
     auth = None
     if username is not None:
         auth = "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode()

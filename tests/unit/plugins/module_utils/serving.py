@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,6 +111,33 @@ def serving(answer: Callable[[Request], Reply], tls: ssl.SSLContext | None = Non
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def dripping(head: bytes) -> Iterator[str]:
+    """A server that sends ``head`` and then a byte every 0.1 s, for two minutes at most."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            try:
+                self.request.sendall(head)
+                for _ in range(1200):
+                    self.request.sendall(b"H")
+                    time.sleep(0.1)
+            except OSError:
+                return  # the client has gone
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
 
 
 class Clock:

@@ -9,15 +9,32 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.zdd.rollout.plugins.module_utils._errors import InvalidInput, Unreachable
 from ansible_collections.zdd.rollout.plugins.module_utils._http import TLS_SPEC, Http, Tls
-from ansible_collections.zdd.rollout.tests.unit.plugins.module_utils.serving import Clock, Reply, Request, serving
+from ansible_collections.zdd.rollout.tests.unit.plugins.module_utils.serving import (
+    Clock,
+    Reply,
+    Request,
+    dripping,
+    serving,
+)
 
 x509 = pytest.importorskip("cryptography.x509")
+
+
+def connection_of(http: Http) -> object:
+    """The one connection that lies in the pool."""
+    manager = http._session.get_adapter("http://").poolmanager
+    (key,) = manager.pools.keys()
+    pool = manager.pools[key].pool
+    connection = pool.get_nowait()
+    pool.put_nowait(connection)
+    return connection
 
 
 def closed_port() -> int:
@@ -184,3 +201,31 @@ def test_a_file_that_is_not_there_is_named(option: str) -> None:
 
     with pytest.raises(InvalidInput, match=f"Option {option}: there is no file /no/such/file"):
         Tls.from_params(params)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_drips_is_cut_off_at_the_timeout(head: bytes) -> None:
+    """Each read is in time, the headers too; the whole would take two minutes."""
+    with dripping(head) as url:
+        http = Http("Marathon", [url], Clock().context(), timeout=0.5, retry_timeout=0)
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="timed out"):
+            http.send("GET", "/x")
+
+        assert time.monotonic() - began < 30
+
+
+def test_a_connection_is_kept_and_its_next_answer_has_a_time_of_its_own() -> None:
+    sources = []
+
+    def slow(request: Request) -> Reply:
+        sources.append(request.headers.get("Connection"))
+        time.sleep(0.3)
+        return 200, {"text": "ü" * 100_000}
+
+    with serving(slow) as member:
+        http = Http("Marathon", [member.url], Clock().context(), timeout=20)
+        connections = {id(connection_of(http)) for _ in range(3) if http.send("GET", "/x").json()["text"][-1] == "ü"}
+
+    assert len(connections) == 1
+    assert sources == ["keep-alive"] * 3

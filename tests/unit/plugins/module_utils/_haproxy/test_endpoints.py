@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._errors import (
 )
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy import endpoints
 from ansible_collections.zdd.rollout.plugins.module_utils._http import Tls
+from ansible_collections.zdd.rollout.tests.unit.plugins.module_utils.serving import dripping
 
 STATS = "# pxname,svname,scur,status,\nweb,a,1,UP,\n"
 
@@ -157,6 +159,17 @@ def test_one_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Unreachable) as failure:
         endpoints.resolve(["http://127.0.0.1:1"])[0].stats()
     assert failure.value.message == "lb 127.0.0.1:1: no answer to GET /haproxy?stats;csv (connection refused)"
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_drips_is_cut_off_at_the_timeout(head: bytes) -> None:
+    """Each read is in time, the headers too; the whole would take two minutes."""
+    with dripping(head) as url:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=r"nothing within 0\.5 s"):
+            endpoints.resolve([url], timeout=0.5)[0].stats()
+
+        assert time.monotonic() - began < 30
 
 
 @pytest.fixture(scope="module")
