@@ -41,8 +41,8 @@ options:
     type: str
   process:
     description:
-      - The run that takes the lock. Default is the process of C(ansible-playbook), also where the task runs as a process
-        of its own (C(become), C(environment), another interpreter).
+      - The run that takes the lock. Default is the process of C(ansible-playbook), also where the task runs as a
+        process of its own (C(become), C(environment), another interpreter).
     type: str
 extends_documentation_fragment:
   - zdd.rollout.marathon

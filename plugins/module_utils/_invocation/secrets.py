@@ -14,7 +14,7 @@ _PASSWORD = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/?#:@]*:(?P<password>[^\s/?#]
 
 
 def secrets_of(spec: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> set[str]:
-    """Return what has to be masked in a result beside the ``no_log`` values that Ansible has collected from the input."""
+    """Return what has to be masked in a result beside the ``no_log`` values that Ansible collects from the input."""
     return secrets_in_options(spec, params) | secrets_in_addresses(params)
 
 
