@@ -66,6 +66,12 @@ options:
     description: Lists of task files by the name of the step that they stand before.
     type: dict
     default: {}
+  accept_check_change:
+    description:
+      - Whether the health check may change. While both versions are there, the load balancers check each one by the check
+        of the other; say V(true) only when both versions answer both checks.
+    type: bool
+    default: false
   fresh_state:
     description:
       - Whether the label C(HAPROXY_n_BACKEND_HEAD) is written, by which servers come out of maintenance as UP.

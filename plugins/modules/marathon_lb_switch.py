@@ -99,6 +99,10 @@ sessions:
   description: How many requests were open or queued at the other app right before the traffic was turned.
   returned: success
   type: int
+scaled_at:
+  description: When each app of the group was scaled last, by Marathon.
+  returned: success
+  type: dict
 lbs:
   description: The load balancers that were seen serving it so.
   returned: success

@@ -19,6 +19,9 @@ options:
     description: The app to watch.
     type: str
     required: true
+  instances:
+    description: How many healthy tasks it has to have. Default is the count of its definition.
+    type: int
   seconds:
     description: For how many seconds.
     type: float

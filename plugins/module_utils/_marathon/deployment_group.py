@@ -16,6 +16,7 @@ from typing import Any
 from .._errors import InvalidInput
 from .._haproxy.marathon_lb import LbView, Server, servers_of
 from .._haproxy.marathon_lb_decision import (
+    EXCLUDED_STATES,
     GROUP,
     NEW_INSTANCES,
     STARTED_AT,
@@ -43,20 +44,25 @@ _OWN_LABELS = frozenset({GROUP, COLOUR, STARTED_AT, TARGET_INSTANCES, NEW_INSTAN
 _ID_SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _BACKEND_HEAD = re.compile(r"HAPROXY_(\d+_)?BACKEND_HEAD")
 
+_GONE_STATES = EXCLUDED_STATES - {"TASK_STAGING", "TASK_STARTING"}
+
 Json = Mapping[str, Any]
 
 
 def group_name(definition: Json, name: str | None = None) -> str:
     """The deployment group: ``name``, else the label of the definition, else made from its id.
 
-    It has no ``/``: zdd.py and people who read HAProxy's statistics would look for another backend.
+    Without the leading ``/``, which marathon-lb adds itself. One that is made up has no other ``/`` either: it becomes
+    ``_`` in HAProxy's names, and people look for these.
     """
     labels = definition.get("labels") or {}
     found = name or labels.get(GROUP) or app_path(definition["id"]).strip("/").replace("/", "_")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", found):
+    found = found.removeprefix("/")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", found):
         raise InvalidInput(
             "invalid_option",
-            f"The deployment group {found!r} may have letters, digits, '.', '_' and '-' only (label {GROUP}).",
+            f"The deployment group {found!r} may have letters, digits, '.', '_', '-' and '/' between them only "
+            f"(label {GROUP}).",
         )
     return found
 
@@ -84,7 +90,7 @@ def check_definition(definition: Json) -> None:
     if not any(re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name) for name in labels):
         raise InvalidInput(
             "invalid_definition",
-            f"{app_id}: no label HAPROXY_GROUP; marathon-lb serves only apps that name its group, as in external.",
+            f"{app_id}: no label HAPROXY_GROUP; marathon-lb serves only apps that name its group.",
         )
     if not definition.get("healthChecks"):
         raise InvalidInput(
@@ -235,19 +241,37 @@ def is_alive(task: Json) -> bool:
     return task.get("state") == "TASK_RUNNING" and bool(results) and all(result.get("alive") for result in results)
 
 
+def listed_tasks(app: Json) -> list[Json]:
+    """The tasks that marathon-lb lists, and that may serve: one check result that is alive is enough for it."""
+    return [task for task in app.get("tasks") or () if may_serve(task)]
+
+
+def may_serve(task: Json) -> bool:
+    """Whether marathon-lb lists the task, by its rule (reference A9-4 and pass 2)."""
+    results = task.get("healthCheckResults") or ()
+    return task.get("state") not in EXCLUDED_STATES and any(result.get("alive") for result in results)
+
+
+def launched_tasks(app: Json) -> list[Json]:
+    """The tasks that are there and are meant to stay: scheduled ones are not, nor those that die or are dead."""
+    return [task for task in app.get("tasks") or () if task.get("state") not in _GONE_STATES]
+
+
 def _colour(
     app: Json, apps: Sequence[Json], views: Sequence[LbView], heads: Sequence[str], known_hosts: frozenset[str]
 ) -> Colour:
     why_not = why_not_turnable(app, heads, known_hosts)
-    labels = app.get("labels") or {}
-    target = labels.get(TARGET_INSTANCES)
+    target = target_of(app)
+    instances = app["instances"]
+    if target is not None and instances > target == len(launched_tasks(app)):
+        instances = target  # an extra instance of a touch that no agent has taken yet is no instance
     return Colour(
         app_id=app["id"],
         colour=colour_of(app),
         version=version_of(app),
-        instances=app["instances"],
+        instances=instances,
         healthy=len(alive_tasks(app)),
-        target=int(target) if target and target.isdecimal() else None,
+        target=target,
         traffic=traffic_of(app, [other for other in apps if other is not app], views),
         turnable=why_not is None,
         why_not=why_not,
@@ -255,11 +279,19 @@ def _colour(
     )
 
 
+def target_of(app: Json) -> int | None:
+    """The count that the app was deployed for, by its label; ``None`` where it has none."""
+    text = (app.get("labels") or {}).get(TARGET_INSTANCES) or ""
+    return int(text) if text.isdecimal() else None
+
+
 def why_not_turnable(app: Json, heads: Sequence[str], known_hosts: frozenset[str]) -> str | None:
     """Why the traffic cannot be turned to or from ``app`` at once by touching it; ``None`` when it can."""
-    labels = app.get("labels") or {}
-    if not (labels.get(TARGET_INSTANCES) or "").isdecimal():
+    target = target_of(app)
+    if target is None:
         return f"{app['id']} has no label {TARGET_INSTANCES} (it was not deployed by this collection)."
+    if target > app["instances"]:
+        return f"{app['id']} was scaled from {target} to {app['instances']}, which marathon-lb does not know."
     if not has_fresh_state(app, heads):
         return f"{app['id']} has no label HAPROXY_0_BACKEND_HEAD with {FRESH_STATE!r}."
     if not room_for_one_more(app, known_hosts):
@@ -373,13 +405,13 @@ def receiver(group_apps: Sequence[Json]) -> Json | None:
     return old if parse_time(_scaled_at(old)) > parse_time(_scaled_at(new)) else new
 
 
-def disabled_by(group_apps: Sequence[Json], resolve: Callable[[str], str]) -> set[tuple[str, str]]:
-    """Backend and server of what marathon-lb would take out, were these the apps.
+def enabled_by(group_apps: Sequence[Json], resolve: Callable[[str], str]) -> set[tuple[str, str]]:
+    """Backend and server of what marathon-lb would send requests to, were these the apps.
 
     :raises Undecidable: it would write no configuration at all.
     """
     rows = decide(group_apps, groups=lb_groups(group_apps), resolve=resolve)["servers"]
-    return {(row["backend"], row["server"]) for row in rows if row["disabled"]}
+    return {(row["backend"], row["server"]) for row in rows if not row["disabled"]}
 
 
 def lb_groups(group_apps: Sequence[Json]) -> set[str]:

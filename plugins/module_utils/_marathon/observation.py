@@ -56,7 +56,8 @@ def observe_group(
 
 def group_apps(marathon: Marathon, name: str) -> list[dict[str, Any]]:
     """The apps whose group label is ``name``, or ``name`` with the leading slash that marathon-lb adds itself."""
-    return marathon.apps(label=rf"{GROUP} in ({name},\/{name})")
+    word = name.replace("/", r"\/")
+    return marathon.apps(label=rf"{GROUP} in ({word},\/{word})")
 
 
 def _seen(lb: MarathonLb, context: Context, deadline: float) -> tuple[LbView, str]:

@@ -23,6 +23,7 @@ from .._marathon.deployment_group import (
     check_definition,
     colour_definition,
     group_name,
+    lb_groups,
     same_version,
     started_at,
     template_is_stock,
@@ -47,6 +48,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "pending_operations": {"type": "dict", "default": {}},
     "limits": {"type": "dict", "default": {}},
     "hooks": {"type": "dict", "default": {}},
+    "accept_check_change": {"type": "bool", "default": False},
     "fresh_state": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
 }
 ARGUMENT_RULES: dict[str, Any] = {
@@ -98,7 +100,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     app = None
     if deploys and made.new_id is not None:
         app = _app_to_deploy(definition, params, observed, made, wanted.version, name)
-        check_prediction(observed, made, app)
+        check_prediction(observed, made, app, accept_check_change=params["accept_check_change"])
     result["plan"]["app"] = app
     result["plan"]["to"] = wanted.version if wanted else _version_at_the_end(made, observed)
     result["plan"]["from"] = made.old.version if made.old else None
@@ -201,7 +203,7 @@ def _refuse_foreign_port(marathon: Marathon, definition: Mapping[str, Any]) -> N
     """Two apps outside of a common group on one service port give a configuration that HAProxy refuses."""
     wanted_ports = {port for port in service_ports(definition) if port}
     for app in marathon.apps(embed=()):
-        shared = wanted_ports & set(service_ports(app)) if app.get("labels", {}).get("HAPROXY_GROUP") else set()
+        shared = wanted_ports & set(service_ports(app)) if lb_groups([app]) else set()
         if shared:
             raise InvalidInput(
                 "port_taken",

@@ -35,10 +35,13 @@ from .._marathon.definitions import app_path
 from .._marathon.deployment_group import (
     alive_tasks,
     by_age,
-    disabled_by,
+    enabled_by,
     group_name,
     has_fresh_state,
     is_alive,
+    launched_tasks,
+    listed_tasks,
+    may_serve,
     receiver,
     room_for_one_more,
     sessions_of,
@@ -46,8 +49,7 @@ from .._marathon.deployment_group import (
 )
 from .._marathon.observation import Observation, group_apps, observe_group
 from .._marathon.prediction import unwanted_outcome
-from .._marathon.progress import ENDED
-from .._marathon.touch import Touch, scale, wait_for_task
+from .._marathon.touch import PENDING, Touch, scale, wait_for_task
 from .._parallel import each
 from .._wait import Pauses, wait_until
 
@@ -64,6 +66,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "offer_timeout": {"type": "float", "default": 10},
 }
 
+_MOST_TRIMMED = 5
 _OUTCOME_PAUSES = Pauses(0.15, 2.0, 10.0)
 
 Json = Mapping[str, Any]
@@ -108,6 +111,8 @@ class _Switch:
         self.turn = Turn()
         self.idle: list[str] = []
         self.sessions = 0
+        self.scaled_at: dict[str, Any] = {}
+        self.trimming = False
         self.removed: set[str] = set()  # Marathon shows a task as running until it is dead
 
     def run(self) -> dict[str, Any]:
@@ -128,32 +133,50 @@ class _Switch:
             observed = self._trim(observed, app, other)
         elif surplus[0] and receives and self.params["trim"]:
             observed = self._trim(observed, other, app)
+        observed, views = self._turned(observed)
+        if self.turn.extra_task not in (None, PENDING) and self.params["trim"]:
+            # Marathon was slow: the extra task serves already. Both apps are fit to serve, so it can go.
+            app, other = self._apps(observed)
+            self.turn.extra_task = None
+            observed, views = self._turned(self._trim(observed, other, app))
+        app, other = self._apps(observed)
+        self._report_surplus(app)
+        return self._result(before, self._described(observed), views)
+
+    def _turned(self, observed: Observation) -> tuple[Observation, list[LbView]]:
+        """Turn the traffic where it is not so already; what is there when every LB serves it so."""
         app, other = self._apps(observed)
         if not self._receives(observed, app):
             self.sessions = sum(sessions_of(view, other) for view in observed.views)
             self._turn_to(observed, app, other)
             observed = self._observe()
-            app, other = self._apps(observed)
-        views = self._wait_served(app, other)
-        self._report_surplus(app)
-        return self._result(before, self._described(observed), views)
+        app, other = self._apps(observed)
+        return observed, self._wait_served(app, other)
 
     def _alone(self, app: Json, before: Json) -> dict[str, Any]:
         """The only app has the traffic; what is left of a touch is removed as long as it does not serve."""
         if self.context.check_mode:
             return self._result(before, before, [])
-        if self._surplus(app):
-            timeout = min(self.params["offer_timeout"], self._left())
-            new = wait_for_task(
-                self.marathon, app["id"], lambda task: not is_alive(task), self.context, timeout=timeout
-            )
-            if new is not None:
-                self._remove(app, new["id"])
-                self.turn = Turn("removal")
-                app, _other = self._apps(self._observe())
+        for _extra in range(self._surplus(app)):
+            new = self._wait_extra(app)
+            if new is None:
+                break
+            self._remove(app, new["id"])
+            self.turn = Turn("removal")
+            app, _other = self._apps(self._observe())
         views = self._wait_served(app, None)
         self._report_surplus(app)
         return self._result(before, {**before, "instances": {app["id"]: app["instances"]}}, views)
+
+    def _wait_extra(self, app: Json) -> dict[str, Any] | None:
+        """A task that is launched and that no LB sends requests to, ``None`` when there is none in time."""
+        timeout = min(self.params["offer_timeout"], self._left())
+        views = self._observe().views
+
+        def idle(task: Json) -> bool:
+            return not may_serve(task) and task["id"] not in self.removed and self._taken_out(views, app, task)
+
+        return wait_for_task(self.marathon, app["id"], idle, self.context, timeout=timeout)
 
     def _observe(self) -> Observation:
         return observe_group(self.marathon, self.lbs, self.name, self.context, self._left())
@@ -182,7 +205,7 @@ class _Switch:
         return max(0, app["instances"] - count) if count else 0
 
     def _turn_to(self, observed: Observation, app: Json, other: Json) -> None:
-        self._wait_turnable(app, other)
+        app, other = self._wait_turnable(app, other)
         idle_extra = self._extra_without_traffic(observed, app)
         if idle_extra is not None:
             self.turn = Turn("removal")
@@ -197,8 +220,11 @@ class _Switch:
         if unwanted is not None:
             raise Rejected("wrong_outcome", f"{unwanted}. Nothing was changed.")
 
-    def _wait_turnable(self, app: Json, other: Json) -> None:
-        """Wait until marathon-lb would do what is wanted; a task may just be starting or dying."""
+    def _wait_turnable(self, app: Json, other: Json) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The two apps as they are when marathon-lb would do what is wanted; a task may just be starting or dying.
+
+        What the labels forbid does not change by waiting and is refused at once.
+        """
 
         def unwanted(apps: Sequence[Json]) -> str | None:
             return unwanted_outcome(apps, app["id"], other["id"], everything=self._everything(other))
@@ -206,30 +232,42 @@ class _Switch:
         def look() -> list[dict[str, Any]]:
             return by_age(group_apps(self.marathon, self.name))
 
-        if unwanted([app, other]) is None:
-            return
-        try:
-            wait_until(self.context, look, unwanted, timeout=self._left(), pauses=_OUTCOME_PAUSES)
-        except DeadlinePassed as error:
-            changed = self.turn.method != "none"
-            raise Rejected("wrong_outcome", f"{error.message}. The traffic was not turned.", changed=changed) from None
+        apps = [dict(app), dict(other)]
+        if unwanted(apps) is not None:
+            steady = [{**one, "tasks": [task for task in one["tasks"] if may_serve(task)]} for one in apps]
+            patience = self._left() if unwanted(steady) is None or _in_motion(apps) else 0.0
+            try:
+                apps = wait_until(self.context, look, unwanted, timeout=patience, pauses=_OUTCOME_PAUSES)
+            except DeadlinePassed as error:
+                raise Rejected(
+                    "wrong_outcome", f"{error.message}. The traffic was not turned.", changed=self._changed()
+                ) from None
+        by_id = {one["id"]: one for one in apps}
+        return by_id[app["id"]], by_id[other["id"]]
+
+    def _changed(self) -> bool:
+        return self.turn.method != "none"
 
     def _everything(self, other: Json) -> bool:
-        """Whether the other app has to lose all traffic; not while it has a task too many, which is trimmed then."""
-        return self.params["all_traffic"] and not self._surplus(other)
+        """Whether the other app has to lose all traffic; not while a task too many is being trimmed."""
+        return self.params["all_traffic"] and not (self.trimming and self._surplus(other))
 
     def _extra_without_traffic(self, observed: Observation, app: Json) -> str | None:
-        """A task of ``app`` beyond its count that serves nobody: taking it away is a touch."""
-        if not self._surplus(app):
+        """A task of ``app`` beyond its count that serves nobody: taking it away is a touch.
+
+        Only where more tasks are launched than are meant to be: an instance that no agent has taken yet is no task, and
+        a warm one must not go in its place. No LB may send requests to it, and it has to be idle at all of them.
+        """
+        launched = [task for task in launched_tasks(app) if task["id"] not in self.removed]
+        if not self._surplus(app) or len(launched) <= app["instances"] - self._surplus(app):
             return None
-        starting = [task for task in app["tasks"] if task["state"] != "TASK_KILLING" and not is_alive(task)]
-        if starting:
-            return starting[-1]["id"]
-        out = [task for task in alive_tasks(app) if self._taken_out(observed.views, app, task)]
+        out = [task for task in launched if self._taken_out(observed.views, app, task)]
         if not out:
             return None
-        self._wait_drained(app, out[-1])
-        return out[-1]["id"]
+        starting = [task for task in out if not may_serve(task)]
+        chosen = (starting or out)[-1]
+        self._wait_drained(app, chosen)
+        return chosen["id"]
 
     def _touchable(self, observed: Observation, app: Json, other: Json) -> bool:
         if not room_for_one_more(app, observed.known_hosts):
@@ -281,16 +319,33 @@ class _Switch:
             pauses=Pauses(1, 1.5, 30),
         )
 
+    def _trim_all(self, observed: Observation) -> Observation:
+        """Remove what interrupted touches have left, one by one, while the other app takes the traffic for it."""
+        self.trimming = True
+        for _extra in range(_MOST_TRIMMED):
+            app, other = self._apps(observed)
+            if other is not None and self._surplus(other):
+                fat, helper = other, app
+            elif other is not None and self._surplus(app) and self._receives(observed, app):
+                fat, helper = app, other
+            else:
+                break
+            before = observed
+            observed = self._trim(observed, helper, fat)
+            if observed is before:
+                break
+        self.trimming = False
+        return observed
+
     def _trim(self, observed: Observation, helper: Json, fat: Json) -> Observation:
-        """Remove the task that an interrupted touch has left in ``fat``, while ``helper`` takes the traffic for it.
+        """Remove one task too many of ``fat``; what was observed last, unchanged when there is none to remove.
 
         What has no traffic when ``helper`` receives is drained and taken away, which turns the traffic to ``fat``.
         """
         extra = self._extra_without_traffic(observed, fat)
-        if extra is None:
-            if self._receives(observed, fat):
-                self._touch(helper)
-                observed = self._wait_turned(helper["id"])
+        if extra is None and self._receives(observed, fat) and len(launched_tasks(fat)) > len(launched_tasks(helper)):
+            self._touch(helper)
+            observed = self._wait_turned(helper["id"])
             fat = observed.app(fat["id"]) or fat
             extra = self._extra_without_traffic(observed, fat)
         if extra is None:
@@ -319,25 +374,15 @@ class _Switch:
 
     def _wait_served(self, app: Json, other: Json | None) -> list[LbView]:
         """Every LB admits the healthy tasks of ``app`` and has taken out of ``other`` what the model says."""
-        left_out = {self.turn.extra_task, *self.removed}
-        admitted = _servers(app, [task for task in alive_tasks(app) if task["id"] not in left_out])
-        if not admitted:
-            raise InvalidInput("nothing_healthy", f"{app['id']} has no healthy task; nothing can receive the traffic.")
+        app, other = self._wait_decided(app, other)
+        admitted = self._admitted(app)
         out: list[Server] = []
         if other is not None:
-            disabled = disabled_by([app, other], ipv4_of)
-            rows = _servers(other, alive_tasks(other))
-            out = [row for row in rows if (row.backend, row.server) in disabled]
-            served = set(rows) - set(out)
-            going = {"TASK_KILLING", *ENDED}
-            present = [task for task in other["tasks"] if task["state"] not in going and task["id"] not in self.removed]
-            self.idle = [task["id"] for task in present if served.isdisjoint(servers_of(other, task))]
-            if self._everything(other) and served:
-                raise OperationError(
-                    "wrong_outcome",
-                    f"marathon-lb leaves {len(served)} of {len(rows)} servers of {other['id']} with traffic.",
-                    changed=self.turn.method != "none",
-                )
+            enabled = enabled_by([app, other], ipv4_of)
+            rows = _servers(other, listed_tasks(other))
+            out = [row for row in rows if (row.backend, row.server) not in enabled]
+            self.idle = self._idle(other, set(rows) - set(out), set(out))
+            self.scaled_at = {one["id"]: (one.get("versionInfo") or {}).get("lastScalingAt") for one in (app, other)}
 
         def pending(views: Sequence[LbView]) -> str | None:
             return unadmitted(views, admitted) or untaken_out(views, out)
@@ -350,15 +395,63 @@ class _Switch:
             pauses=LB_PAUSES,
         )
 
+    def _wait_decided(self, app: Json, other: Json | None) -> tuple[Json, Json | None]:
+        """The apps when marathon-lb, by its model, serves ``app`` and as little of ``other`` as is wanted.
+
+        It is so at once but where Marathon has forgotten the health of tasks, as a new leader does.
+        """
+
+        def look() -> tuple[Json, Json | None]:
+            apps = {one["id"]: one for one in group_apps(self.marathon, self.name)}
+            return apps.get(app["id"], app), apps.get(other["id"]) if other else None
+
+        if self._undecided((app, other)) is None:
+            return app, other
+        try:
+            return wait_until(self.context, look, self._undecided, timeout=self._left(), pauses=_OUTCOME_PAUSES)
+        except DeadlinePassed as error:
+            raise OperationError("wrong_outcome", error.message, changed=self._changed()) from None
+
+    def _undecided(self, apps: tuple[Json, Json | None]) -> str | None:
+        app, other = apps
+        if not self._admitted(app):
+            return f"{app['id']} has no healthy task; nothing can receive the traffic"
+        if other is None or not self._everything(other):
+            return None
+        rows, enabled = _servers(other, listed_tasks(other)), enabled_by([app, other], ipv4_of)
+        kept = [row for row in rows if (row.backend, row.server) in enabled]
+        if kept:
+            return f"marathon-lb leaves {len(kept)} of {len(rows)} servers of {other['id']} with traffic"
+        return None
+
+    def _admitted(self, app: Json) -> list[Server]:
+        """The servers that every LB has to admit: of all healthy tasks but those that are removed in this run."""
+        left_out = {self.turn.extra_task, *self.removed}
+        return _servers(app, [task for task in alive_tasks(app) if task["id"] not in left_out])
+
+    def _idle(self, other: Json, kept: set[Server], out: set[Server]) -> list[str]:
+        """The tasks of the app that gives the traffic away which have none of it.
+
+        With all traffic these are all that do not keep any, the sick ones too; in shares only those that marathon-lb has
+        taken out, since exactly these are removed then.
+        """
+        tasks = [task for task in launched_tasks(other) if task["id"] not in self.removed]
+        if self._everything(other):
+            return [task["id"] for task in tasks if kept.isdisjoint(servers_of(other, task))]
+        return [task["id"] for task in tasks if (rows := servers_of(other, task)) and out.issuperset(rows)]
+
     def _report_surplus(self, app: Json) -> None:
         surplus = self._surplus(app)
-        if surplus and self.turn.extra_task is None:
-            self.turn.extra_task = "live"
-        if self.turn.extra_task not in (None, "pending"):
-            self.context.warn(
-                f"{app['id']} has {app['instances']} instances, {surplus or 1} more than it should: an extra task "
-                "serves already and cannot be taken away without losing requests now. The next rollout removes it."
-            )
+        if not surplus or self.turn.extra_task is not None:
+            return
+        if len(launched_tasks(app)) <= app["instances"] - surplus:
+            self.turn.extra_task = PENDING
+            return
+        self.turn.extra_task = "live"
+        self.context.warn(
+            f"{app['id']} has {app['instances']} instances, {surplus} more than it should: an extra task serves already and "
+            "cannot be taken away without losing requests now. The next rollout removes it."
+        )
 
     def _described(self, observed: Observation) -> dict[str, Any]:
         found = receiver(observed.apps)
@@ -376,6 +469,7 @@ class _Switch:
         result["count"] = self.params["instances"]
         result["idle_tasks"] = self.idle
         result["sessions"] = self.sessions
+        result["scaled_at"] = self.scaled_at
         result["lbs"] = [view.name for view in views]
         result["seconds"] = round(self.context.now() - self.started, 3)
         return result
@@ -383,3 +477,8 @@ class _Switch:
 
 def _servers(app: Json, tasks: Sequence[Json]) -> list[Server]:
     return [server for task in tasks for server in servers_of(app, task)]
+
+
+def _in_motion(apps: Sequence[Json]) -> bool:
+    """Whether a task of the apps has just been launched, is dying, or has no health result yet."""
+    return any(not may_serve(task) for app in apps for task in app["tasks"])

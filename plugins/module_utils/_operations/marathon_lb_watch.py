@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._errors import Hopeless, NotFound
@@ -14,7 +14,7 @@ from .._haproxy.marathon_lb import LbView, seen, servers_of
 from .._invocation.context import Context
 from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definitions import app_path
-from .._marathon.deployment_group import admits, alive_tasks, by_age, receiver
+from .._marathon.deployment_group import admits, alive_tasks, by_age, is_alive, launched_tasks, receiver
 from .._marathon.events import Events
 from .._marathon.observation import group_apps
 from .._marathon.progress import present_failure
@@ -26,6 +26,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "group": {"type": "str", "required": True},
     "app_id": {"type": "str", "required": True},
     "seconds": {"type": "float", "required": True},
+    "instances": {"type": "int"},
 }
 
 _EVENTS = ("status_update_event", "health_status_changed_event", "unhealthy_instance_kill_event", "api_post_event")
@@ -33,6 +34,8 @@ _LB_PAUSE = 1.0
 _PROGRESS_EVERY = 10.0
 # A server that is DOWN in one look only may be one whose check has just been repeated.
 _LOOKS_DOWN = 2
+# A check that failed once may pass again; one that goes on failing for so long (s) is a reason to go back.
+_SICK_SECONDS = 1.0
 
 Json = Mapping[str, Any]
 
@@ -45,13 +48,13 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         return {"changed": False, "watched": {"app_id": app_id, "seconds": 0.0, "looks": 0}}
     started = context.now()
     with Marathon.from_params(params, context) as marathon, Events(marathon, _EVENTS, _concerns(app_id)) as events:
-        watch = _Watch(marathon, lbs, params["group"], app_id)
+        watch = _Watch(marathon, lbs, params["group"], app_id, params["instances"], context.now)
         next_look = pause = events.pauses.after(None)
         shown = started
         while (left := started + seconds - context.now()) > 0:
             watch.look_at_lbs()
             woken = events.rest(min(_LB_PAUSE, left))
-            if woken or context.now() - started >= next_look:
+            if woken or watch.suspicious or context.now() - started >= next_look:
                 watch.look_at_marathon()
                 pause = events.pauses.after(pause)
                 next_look = context.now() - started + pause
@@ -59,6 +62,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
                 shown = context.now()
                 context.progress(f"{app_id} bakes: {watch.said()} ({max(0.0, left):.0f} s left)")
         watch.look_at_marathon()
+        while watch.suspicious:
+            context.sleep(_SICK_SECONDS)
+            watch.look_at_marathon()
         watch.look_at_lbs()
     spent = round(context.now() - started, 3)
     return {"changed": False, "watched": {"app_id": app_id, "seconds": spent, "looks": watch.looks}}
@@ -67,8 +73,19 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 class _Watch:
     """Raises :class:`Hopeless` with the reason as soon as the app is not what it was at the first look."""
 
-    def __init__(self, marathon: Marathon, lbs: Sequence[MarathonLb], group: str, app_id: str) -> None:
+    def __init__(
+        self,
+        marathon: Marathon,
+        lbs: Sequence[MarathonLb],
+        group: str,
+        app_id: str,
+        instances: int | None,
+        now: Callable[[], float],
+    ) -> None:
         self.looks = 0
+        self._instances = instances
+        self._now = now
+        self._sick_since: float | None = None
         self._marathon = marathon
         self._lbs = lbs
         self._group = group
@@ -90,11 +107,26 @@ class _Watch:
                 f"{failure.get('message') or 'no message'}",
                 detail=dict(failure),
             )
-        alive = len(alive_tasks(app))
-        if alive < app["instances"]:
-            raise Hopeless(
-                "unhealthy", f"{alive} of {app['instances']} tasks of {self._app_id} are healthy during the bake."
-            )
+        sick = self._sick()
+        if sick is None:
+            self._sick_since = None
+        elif self._sick_since is None:
+            self._sick_since = self._now()
+        elif self._now() - self._sick_since >= _SICK_SECONDS:
+            raise Hopeless("unhealthy", f"{sick} during the bake.")
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the last look has shown something that a second one has to confirm."""
+        return self._sick_since is not None
+
+    def _sick(self) -> str | None:
+        """What is wrong with the app. A task without a health result is not sick: a new leader has to check it first."""
+        tasks = launched_tasks(self._app)
+        wanted = self._app["instances"] if self._instances is None else min(self._instances, self._app["instances"])
+        ill = [task for task in tasks if task.get("healthCheckResults") and not is_alive(task)]
+        well = len(tasks) - len(ill)
+        return f"{well} of {wanted} tasks of {self._app_id} are healthy" if well < wanted else None
 
     def look_at_lbs(self) -> None:
         """An LB that does not answer says nothing about the app; it is asked again a moment later."""

@@ -129,7 +129,12 @@ def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks)
         note = f"{new.app_id} is not the wanted version, {old.app_id} is: it is rolled back."
         return replace(back, goal="deploy", notes=(note, *back.notes))
     if new.traffic is Traffic.ALL:
-        before = [*_shift(new, old, new.target or new.instances, policy, idle_tasks, trim=True), _retire(old, new)]
+        target = new.target or new.instances
+        before = [
+            _healthy(new.app_id, target),
+            *_shift(new, old, target, policy, idle_tasks, trim=True),
+            _retire(old, new),
+        ]
         note = f"{new.app_id} ({new.version}) takes all traffic: its rollout is finished first."
         rest = _replace(new, None, policy, wanted, idle_tasks)
     else:
@@ -154,7 +159,7 @@ def _first(policy: Policy, wanted: Wanted) -> Plan:
 
 def _unchanged(group: Group, old: Colour, wanted: Wanted) -> Plan:
     count = old.instances if wanted.instances is None else wanted.instances
-    if count < old.instances:
+    if count < old.instances and not (old.instances == count + 1 and count == old.target):
         raise InvalidInput(
             "cannot_shrink",
             f"{old.app_id} has {old.instances} instances and {count} are wanted of the same version: a single app "
@@ -162,7 +167,10 @@ def _unchanged(group: Group, old: Colour, wanted: Wanted) -> Plan:
             "it with marathon_app, knowing that.",
         )
     steps: tuple[Step, ...] = ()
-    if count > old.instances:
+    if old.instances == count + 1 and count == old.target:
+        title = f"{old.app_id} has one task too many, of an interrupted switch"
+        steps = (Step("switched", title, old.app_id, count=count),)
+    elif count > old.instances:
         steps = (Step("scale", f"scale {old.app_id} from {old.instances} to {count}", old.app_id, count=count),)
     elif not group.settled:
         steps = (_healthy(old.app_id, count),)
@@ -185,7 +193,7 @@ def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, id
     steps = [
         *_start(old, new, planned, policy),
         *_shift(planned, old, target, policy, idle_tasks, trim=True),
-        *_baked(planned, old, policy),
+        *_baked(planned, old, target, policy),
     ]
     if policy.keep_old:
         note = f"{old.app_id} is kept warm: promote.yml removes it, rollback.yml goes back to it."
@@ -239,12 +247,15 @@ def _withdraw(group: Group) -> Plan:
 def _live_count(old: Colour, new: Colour | None, policy: Policy) -> int:
     """How many instances the live version is meant to have.
 
-    A touch that was interrupted leaves one instance too many in one of the two apps; in batches the old one has been
+    A touch that was interrupted leaves one instance too many in one of the two apps, a turn by reduction one too few;
+    the label of the old app tells what is right where it agrees with one of them. In batches the old app has been
     reduced already, and its own target, or that of the new one, tells the count.
     """
     if new is None:
         return old.instances
     if policy.batch_size is None and abs(old.instances - new.instances) == 1:
+        if old.target in (old.instances, new.instances):
+            return old.target
         return min(old.instances, new.instances)
     return max(old.instances, new.target or new.instances)
 
@@ -256,7 +267,7 @@ def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> 
     if new is None:
         title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
         steps.append(Step("create", title, app_id, old.app_id, count, warm=warm))
-    elif warm and new.healthy < new.instances and new.traffic is Traffic.NONE:
+    elif warm and _leaks(old, new, policy):
         steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 
@@ -273,7 +284,7 @@ def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: Id
     if trim and policy.batch_size is None and receiving == target and left == target + 1:
         left = target  # the rest of an interrupted touch, or one instance less is wanted: the switch removes it
     while True:
-        idle = min(left, idle_tasks(receiving, left, target))
+        idle = min(left, idle_tasks(receiving, left, to.target or target))
         if idle:
             everything = idle == left
             what = "all traffic" if everything else "the next share of the traffic"
@@ -305,15 +316,26 @@ def _healthy(app_id: str, count: int) -> Step:
     return Step("healthy", f"all {count} tasks of {app_id} are healthy", app_id, count=count)
 
 
+def _leaks(old: Colour, new: Colour, policy: Policy) -> bool:
+    """Whether the new app has traffic, or is going to have it, before it was checked.
+
+    The run before died between the creation of the new app and the touch of the old one. Shares of the traffic are
+    meant where the old app has been reduced, and in batches.
+    """
+    if new.traffic is Traffic.NONE:
+        return new.healthy < new.instances
+    return new.traffic is Traffic.SOME and policy.batch_size is None and old.instances >= (new.target or 0)
+
+
 def _checked(policy: Policy, app_id: str) -> list[Step]:
     return [Step("checked", f"the checks pass at the tasks of {app_id}", app_id)] if policy.checks else []
 
 
-def _baked(new: Colour, old: Colour, policy: Policy) -> list[Step]:
+def _baked(new: Colour, old: Colour, target: int, policy: Policy) -> list[Step]:
     if not policy.bake_seconds:
         return []
     title = f"watch {new.app_id} for {policy.bake_seconds:g} s; {old.app_id} stays warm"
-    return [Step("bake", title, new.app_id, old.app_id, new.instances)]
+    return [Step("bake", title, new.app_id, old.app_id, target)]
 
 
 def _retire(app: Colour, other: Colour) -> Step:

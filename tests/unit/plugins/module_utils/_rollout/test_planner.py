@@ -118,8 +118,8 @@ def test_another_version_that_has_all_traffic_is_promoted_first() -> None:
 
     made = deploy(group)
 
-    assert names(made)[:4] == ["switched", "drained", "retire", "create"]
-    assert [step.app_id for step in made.steps[:4]] == ["/web-green", "/web-blue", "/web-blue", "/web-blue"]
+    assert names(made)[:5] == ["healthy", "switched", "drained", "retire", "create"]
+    assert [step.app_id for step in made.steps[1:5]] == ["/web-green", "/web-blue", "/web-blue", "/web-blue"]
 
 
 def test_wanting_the_old_version_again_rolls_the_new_one_back() -> None:
@@ -258,3 +258,20 @@ def test_a_first_deployment_that_failed_is_taken_back() -> None:
 def test_the_newer_of_two_apps_is_not_taken_back_as_if_it_were_the_first() -> None:
     with pytest.raises(InvalidInput, match="roll back"):
         plan(Group("web", BLUE, colour("/web-green", 4)), "withdraw", Policy(), None, idle_tasks)
+
+
+def test_an_interrupted_switch_is_no_reason_to_refuse_the_same_version() -> None:
+    group = Group("web", replace(BLUE, instances=5, healthy=5), None)
+
+    made = deploy(group, wanted=Wanted("/web", "1", 4, frozenset({"/web-blue"})))
+
+    assert [(step.name, step.count) for step in made.steps] == [("switched", 4)]
+
+
+def test_going_back_keeps_the_count_of_the_old_version() -> None:
+    """Fewer instances are wanted of the new one; the old one is not made smaller for that."""
+    group = Group("web", replace(BLUE, traffic=Traffic.NONE), colour("/web-green", 3))
+
+    made = plan(group, "rollback", Policy(), None, idle_tasks)
+
+    assert [step.count for step in made.steps if step.name == "switched"] == [4]
