@@ -213,7 +213,8 @@ def version_of(app: Json) -> str:
     """What people call the version: by the label ``ZDD_VERSION``, the image, the variable VERSION, or Marathon."""
     labels, env = app.get("labels") or {}, app.get("env") or {}
     image = ((app.get("container") or {}).get("docker") or {}).get("image") or ""
-    tag = image.rpartition("/")[2].partition(":")[2] or image.partition("@")[2]
+    tagged, _at, digest = image.rpartition("/")[2].partition("@")
+    tag = tagged.partition(":")[2] or digest
     named = env.get("VERSION") if isinstance(env.get("VERSION"), str) else None
     return str(labels.get(VERSION) or tag or named or app.get("version") or "unnamed")
 
