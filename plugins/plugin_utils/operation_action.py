@@ -65,7 +65,7 @@ class OperationAction(ActionBase):
 
         The report of a rollout is made from it. A task of its own for that would double the cost of each step.
         """
-        if "zdd_rollout_step" not in task_vars:
+        if "zdd_rollout_step" not in task_vars or result.get("failed"):  # Ansible keeps no facts of a failed task
             return result
         step = plain(self._templar.template(task_vars["zdd_rollout_step"]))
         before = (task_vars.get("ansible_facts") or {}).get("zdd_rollout_journal") or []
