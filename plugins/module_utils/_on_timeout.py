@@ -25,6 +25,7 @@ def settle(
     *,
     unit: str = "sessions",
     changed: bool = False,
+    reached: str | None = None,
 ) -> dict[str, Any]:
     """Follow ``choice`` after ``deadline`` has passed with ``left`` in flight; return what belongs into the result.
 
@@ -32,13 +33,17 @@ def settle(
     * ``cut``: go on. The result says how many ``unit`` will be cut: ``count``, ``None`` when that is not known.
     * ``fail``: the rollout goes back.
 
+    ``reached`` says why new requests may still come: to cut would not end then, so ``cut`` is ``hold``.
+
     :raises DeadlinePassed: with the code ``held`` or ``deadline_passed``; ``detail`` is ``left``.
     """
-    if choice == "cut":
+    if choice == "cut" and reached is None:
         known = "an unknown number of" if count is None else str(count)
         context.warn(f"{deadline.message}. Going on as told by on_timeout=cut: {known} {unit} will be cut.")
         return {"deadline_passed": True, f"{unit}_cut": count}
-    if choice == "hold":
+    if choice == "cut":
+        code, advice = "held", f" Nothing was cut, in spite of on_timeout=cut: new requests may still come ({reached})."
+    elif choice == "hold":
         code, advice = "held", " Nothing was cut; run this again to go on waiting."
     elif choice == "fail":
         code, advice = "deadline_passed", ""

@@ -44,6 +44,7 @@ __all__ = [
     "reach",
     "resolve",
     "servers_of",
+    "still_reached",
     "unadmitted",
     "undrained",
 ]
@@ -52,6 +53,7 @@ LB_PAUSES = Pauses(0.02, 1.3, 0.25)
 _REACH_PAUSES = Pauses(0.1, 2, 2)
 IDLE_PROCESSES = 2  # the master and one worker
 
+_FIND_EVERY = 5.0
 _FIRST_PIDS_PAUSE = 0.15
 _PIDS_PAUSE_SHARE = 0.15
 _LONGEST_PIDS_PAUSE = 5.0
@@ -70,10 +72,14 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class Processes:
-    """All HAProxy process ids, and the one that takes new connections."""
+    """All HAProxy process ids, and the one that takes new connections.
+
+    ``alone``: the live one was seen to be the only one, so this instance has no master, whatever is said of it.
+    """
 
     pids: tuple[int, ...]
     live: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,13 @@ class LbView:
         return keys
 
     def old_workers(self, idle_processes: int) -> int | None:
-        """How many workers from before a reload are left; ``None`` when they were not counted."""
-        return max(0, len(self.processes.pids) - idle_processes) if self.processes else None
+        """How many workers from before a reload are left; ``None`` when nobody can tell."""
+        if self.processes is None:
+            return None
+        if self.processes.pids == (self.processes.live,):
+            return 0
+        count = len(self.processes.pids) - (1 if self.processes.alone else idle_processes)
+        return count if count >= 0 else None
 
 
 def servers_of(
@@ -177,6 +188,14 @@ def untaken_out(views: Iterable[LbView], expected: Sequence[Server]) -> str | No
     )
 
 
+def still_reached(views: Iterable[LbView], expected: Sequence[Server]) -> str | None:
+    """What forbids to cut what is in flight: new requests still come, or nobody can tell. ``None`` when none come."""
+    views = list(views)
+    return _first(_reached_at(view, expected) for view in views) or _first(
+        _not_configured_out_at(view, expected) for view in views
+    )
+
+
 def _first(found: Iterable[str | None]) -> str | None:
     return next((text for text in found if text is not None), None)
 
@@ -226,7 +245,7 @@ def _status(view: LbView, server: Server) -> str:
     return rows[0].status if rows else "absent"
 
 
-def _not_taken_out_at(view: LbView, expected: Sequence[Server]) -> str | None:
+def _reached_at(view: LbView, expected: Sequence[Server]) -> str | None:
     if view.error:
         return view.error
     if view.rows is None:
@@ -236,6 +255,13 @@ def _not_taken_out_at(view: LbView, expected: Sequence[Server]) -> str | None:
         server, row = left[0]
         count = len({server for server, _row in left})
         return f"lb {view.name}: {count} of {len(expected)} servers still take traffic; {server} is {row.status}"
+    return None
+
+
+def _not_taken_out_at(view: LbView, expected: Sequence[Server]) -> str | None:
+    reached = _reached_at(view, expected)
+    if reached:
+        return reached
     for server in expected:
         for row in _rows(view, server):
             if not row.is_idle:
@@ -260,6 +286,11 @@ def _busy_workers_at(view: LbView, idle_processes: int) -> str | None:
     if view.processes.live not in view.processes.pids:
         return f"lb {view.name}: reloading (pid {view.processes.live} is gone)"
     count = view.old_workers(idle_processes)
+    if count is None:
+        return (
+            f"lb {view.name}: {len(view.processes.pids)} HAProxy processes; an idle one has {idle_processes}, as it is "
+            "said (idle_processes)"
+        )
     if count:
         workers = "worker serves" if count == 1 else "workers serve"
         return f"lb {view.name}: {count} old {workers} connections from before the reload"
@@ -269,22 +300,30 @@ def _busy_workers_at(view: LbView, idle_processes: int) -> str | None:
 class Watch:
     """Looks at all instances for one set of servers. ``views`` is what was seen last.
 
-    ``idle_processes`` is how many HAProxy processes an idle instance has.
+    ``lbs`` are the instances, or a function that finds them: it is called every few seconds, and before a wait is
+    over, so that an instance that has joined since is asked too. One that is found no more is asked as long as it
+    answers: what it still serves must not be cut. ``idle_processes`` is how many HAProxy processes an idle instance
+    has; where one is seen to have the live one only, it has no master, and that counts.
     """
 
     def __init__(
         self,
         context: Context,
-        lbs: Sequence[MarathonLb],
+        lbs: Sequence[MarathonLb] | Callable[[], Sequence[MarathonLb]],
         expected: Sequence[Server],
         *,
         idle_processes: int = IDLE_PROCESSES,
     ) -> None:
         self.expected = list(expected)
-        self.views: list[LbView] = [LbView(lb.name) for lb in lbs]
         self.idle_processes = idle_processes
         self._context = context
-        self._lbs = list(lbs)
+        self._find = lbs if callable(lbs) else None
+        self._found: list[MarathonLb] = list(lbs() if callable(lbs) else lbs)
+        self._found_at = context.now()
+        self._not_found: str | None = None
+        self._lbs = list(self._found)
+        self._alone: set[str] = set()
+        self.views: list[LbView] = [LbView(lb.name) for lb in self._lbs]
         self._started: float | None = None
         self._pids_due: float | None = None
         self._deadline: float | None = None
@@ -294,27 +333,24 @@ class Watch:
 
         :raises DeadlinePassed: ``timeout`` seconds are over. :raises Rejected: an instance refuses to answer.
         """
-        return wait_until(
-            self._context,
-            self.look_admitted,
-            lambda views: unadmitted(views, self.expected),
-            timeout=timeout,
-            pauses=pauses,
-        )
+        return self._wait(self.look_admitted, lambda views: unadmitted(views, self.expected), timeout, pauses)
 
     def wait_drained(self, timeout: float, pauses: Pauses = LB_PAUSES) -> list[LbView]:
         """Wait until the tasks behind the servers can be killed; errors as in :meth:`wait_admitted`."""
         self._deadline = self._context.now() + timeout
-        return wait_until(
-            self._context, self.look_drained, self.undrained, timeout=timeout, pauses=pauses, rest=self._rest
-        )
+        return self._wait(self.look_drained, self.undrained, timeout, pauses, self._rest)
 
     def wait_taken_out(self, timeout: float, pauses: Pauses = LB_PAUSES) -> list[LbView]:
         """Wait until no instance sends new requests to the servers; old workers are not counted.
 
         For callers whose evidence of what is in flight comes from the tasks themselves.
         """
-        return wait_until(self._context, self.look_taken_out, self.untaken_out, timeout=timeout, pauses=pauses)
+        return self._wait(self.look_taken_out, self.untaken_out, timeout, pauses)
+
+    def still_reached(self) -> str | None:
+        """Look, and say by :func:`still_reached` what forbids to cut what is in flight."""
+        self._ask(lambda view: _reached_at(view, self.expected) is None)
+        return self._not_found or still_reached(self.views, self.expected)
 
     def undrained(self, views: Iterable[LbView]) -> str | None:
         """:func:`undrained` for these servers."""
@@ -326,13 +362,11 @@ class Watch:
 
     def look_admitted(self) -> list[LbView]:
         """Ask all instances what tells of admission."""
-        self.views = each(lambda lb: seen(lb, lambda view: _may_be_admitted_at(view, self.expected)), self._lbs)
-        return self.views
+        return self._ask(lambda view: _may_be_admitted_at(view, self.expected))
 
     def look_taken_out(self) -> list[LbView]:
         """Ask all instances for what :meth:`untaken_out` judges."""
-        self.views = each(lambda lb: seen(lb, lambda view: _not_taken_out_at(view, self.expected) is None), self._lbs)
-        return self.views
+        return self._ask(lambda view: _not_taken_out_at(view, self.expected) is None)
 
     def look_drained(self) -> list[LbView]:
         """Ask all instances for what :meth:`undrained` judges: workers only when they are due and all else is seen.
@@ -346,7 +380,7 @@ class Watch:
         if self.untaken_out(self.look_taken_out()) is not None:
             return self.views
         self.views = [
-            LbView(view.name, view.rows, view.configuration, before[view.name], view.error) for view in self.views
+            LbView(view.name, view.rows, view.configuration, before.get(view.name), view.error) for view in self.views
         ]
         now = self._context.now()
         if self._pids_due is None or now >= self._pids_due or (self._deadline is not None and now >= self._deadline):
@@ -384,7 +418,60 @@ class Watch:
             live = lb.process_id()
         except Unreachable as error:
             return LbView(view.name, view.rows, view.configuration, None, str(error))
-        return LbView(view.name, view.rows, view.configuration, Processes(pids, live))
+        if pids == (live,) and self.idle_processes > 1:
+            self._alone.add(view.name)
+            self._context.warn(
+                f"lb {view.name} has no HAProxy process but the live one: it runs without a master. Say so with "
+                "idle_processes=1 (bluegreen_idle_processes), or an old worker of it may be taken for one."
+            )
+        return LbView(view.name, view.rows, view.configuration, Processes(pids, live, view.name in self._alone))
+
+    def _wait(
+        self,
+        look: Callable[[], list[LbView]],
+        pending: Callable[[list[LbView]], str | None],
+        timeout: float,
+        pauses: Pauses,
+        rest: Callable[[float], object] | None = None,
+    ) -> list[LbView]:
+        def look_at_all() -> list[LbView]:
+            views = look()
+            if pending(views) is None and self._find_again(at_once=True):
+                views = look()
+            return views
+
+        return wait_until(
+            self._context,
+            look_at_all,
+            lambda views: pending(views) or self._not_found,
+            timeout=timeout,
+            pauses=pauses,
+            rest=rest,
+        )
+
+    def _ask(self, wants_configuration: Callable[[LbView], bool]) -> list[LbView]:
+        self._find_again()
+        views = each(lambda lb: seen(lb, wants_configuration), self._lbs)
+        kept = [(lb, view) for lb, view in zip(self._lbs, views, strict=True) if lb in self._found or not view.error]
+        self._lbs = [lb for lb, _view in kept]
+        self.views = [view for _lb, view in kept]
+        return self.views
+
+    def _find_again(self, at_once: bool = False) -> bool:
+        """Find the instances again when it is time; whether there are others to ask now."""
+        now = self._context.now()
+        if self._find is None or (now < self._found_at + _FIND_EVERY and not at_once):
+            return False
+        self._found_at = now
+        try:
+            self._found = list(self._find())
+        except Unreachable as error:  # says nothing: those that are known are asked, and the wait is not over
+            self._not_found = str(error)
+            return False
+        self._not_found = None
+        joined = [lb for lb in self._found if lb not in self._lbs]
+        self._lbs += joined
+        return bool(joined)
 
     def _rest(self, seconds: float) -> None:
         if self._pids_due is not None:

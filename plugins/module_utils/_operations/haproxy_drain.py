@@ -85,6 +85,19 @@ def busy(state: BalancerState) -> str | None:
     return None
 
 
+def still_reached(state: BalancerState) -> str | None:
+    """What forbids to say that one balancer sends no new requests to the servers; ``None`` when nothing does."""
+    if state.error:
+        return state.error
+    for name, admin in sorted(state.states.items()):
+        if admin != "maint":
+            return f"lb {state.name}: {name} is {admin} (again)"
+    for name, row in sorted(state.rows.items()):
+        if not row.in_maintenance:
+            return f"lb {state.name}: {row.backend}/{name} is {row.status}"
+    return None
+
+
 def undrained(state: BalancerState, first_pid: int, now: float, keep_alive_timeout: float) -> str | None:
     """What forbids to kill the servers of one balancer; ``None`` when nothing does.
 
@@ -95,17 +108,9 @@ def undrained(state: BalancerState, first_pid: int, now: float, keep_alive_timeo
     :raises DeadlinePassed: with the code ``reloaded`` when nothing else is missing but old workers cannot be seen, for
         want of the master socket, and there was a reload since the drain began: waiting would not help.
     """
-    if state.error:
-        return state.error
-    for name, admin in sorted(state.states.items()):
-        if admin != "maint":
-            return f"lb {state.name}: {name} is {admin} (again)"
-    for name, row in sorted(state.rows.items()):
-        if not row.in_maintenance:
-            return f"lb {state.name}: {row.backend}/{name} is {row.status}"
-    in_flight = busy(state)
-    if in_flight:
-        return in_flight
+    missing = still_reached(state) or busy(state)
+    if missing:
+        return missing
     if state.old_workers is None:
         if state.pid != first_pid:
             raise DeadlinePassed(
@@ -151,6 +156,11 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     }
     result = outcome(context, "backend", before, wanted)
     left = settled()
+    if target == "maint" and params["master_socket"] is None:
+        context.warn(
+            "Without master_socket nobody sees the workers from a reload before this task: what they still serve is "
+            "not waited for. After a reload during it the drain fails."
+        )
     if not context.check_mode:
         try:
             if result["changed"]:
@@ -348,7 +358,8 @@ def _drain(balancers: Sequence[_Balancer], params: Mapping[str, Any], context: C
         reports = [_report(balancer) for balancer in balancers]
         unknown = any(report["sessions"] is None for report in reports)
         count = None if unknown else sum(report["sessions"] + report["old_sessions"] for report in reports)
-        return settle(context, params["on_timeout"], deadline, reports, count)
+        reached = _first(still_reached(balancer.state) for balancer in balancers)
+        return settle(context, params["on_timeout"], deadline, reports, count, reached=reached)
     return settled()
 
 

@@ -68,12 +68,7 @@ def run(params: Json, context: Context) -> dict[str, Any]:
         )
     expected = [server for names in servers.values() for server in names]
     reach(context, lbs, params["retry_timeout"])
-    watch = Watch(
-        context,
-        lbs,
-        expected,
-        idle_processes=params["idle_processes"],
-    )
+    watch = Watch(context, lambda: instances(params), expected, idle_processes=params["idle_processes"])
     missing, settlement = _wait(watch, params, context)
     lbs_shown = [_report(view, watch) for view in watch.views]
     idle_times = [shown["keep_alive_seconds"] for shown in lbs_shown]
@@ -117,7 +112,8 @@ def _wait(watch: Watch, params: Json, context: Context) -> tuple[str | None, dic
         # How many sessions an old worker has cannot be asked over HTTP: with any left, the number is not known.
         unknown = any(lb["sessions"] is None or lb["old_workers"] != 0 for lb in left)
         count = None if unknown else sum(lb["sessions"] for lb in left)
-        return deadline.message, settle(context, params["on_timeout"], deadline, left, count)
+        reached = watch.still_reached() if params["on_timeout"] == "cut" else None
+        return deadline.message, settle(context, params["on_timeout"], deadline, left, count, reached=reached)
     return None, settled()
 
 

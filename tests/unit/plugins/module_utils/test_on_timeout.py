@@ -41,5 +41,12 @@ def test_hold_and_fail_say_what_is_left(choice: str, code: str) -> None:
     assert "lb1: 2 open" in failure.value.message
 
 
+def test_what_still_gets_requests_is_held_and_not_cut() -> None:
+    """To cut would not end: new requests would be cut for as long as they come."""
+    with pytest.raises(DeadlinePassed, match=r"in spite of on_timeout=cut: .*lb2 is away") as failure:
+        settle(Context(), "cut", DeadlinePassed("deadline_passed", "After 5 s: x"), LEFT, 2, reached="lb2 is away")
+    assert failure.value.code == "held"
+
+
 def test_a_result_has_the_same_keys_however_it_ends() -> None:
     assert settled().keys() == end("cut")[0].keys()

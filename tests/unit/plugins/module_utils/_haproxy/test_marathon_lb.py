@@ -28,6 +28,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.marathon_lb i
     Watch,
     reach,
     servers_of,
+    still_reached,
     unadmitted,
     undrained,
 )
@@ -132,6 +133,25 @@ def test_an_instance_without_a_master_is_idle_with_one_process() -> None:
     assert undrained([state], [A], idle_processes=1) is not None
 
 
+def test_the_live_process_alone_leaves_no_old_worker_whatever_an_idle_one_is_said_to_have() -> None:
+    assert undrained([view("MAINT", DISABLED, Processes((9,), 9))], [A], idle_processes=3) is None
+
+
+def test_fewer_processes_than_an_idle_instance_has_tell_nothing() -> None:
+    """One of the two may be an old worker."""
+    state = view("MAINT", DISABLED, Processes((7, 9), 9))
+    assert "2 HAProxy processes; an idle one has 3" in (undrained([state], [A], idle_processes=3) or "")
+    assert state.old_workers(3) is None
+
+
+def test_cut_is_forbidden_while_new_requests_may_come_and_only_then() -> None:
+    away = LbView("lb2:9090", error="lb lb2:9090: no answer (connection refused)")
+    assert still_reached([view("MAINT", DISABLED, None, scur=3)], [A]) is None
+    assert "no answer" in (still_reached([view("MAINT", DISABLED), away], [A]) or "")
+    assert "still take traffic" in (still_reached([view("UP", DISABLED)], [A]) or "")
+    assert "not disabled" in (still_reached([view("MAINT", ENABLED)], [A]) or "")
+
+
 STATUSES = st.sampled_from(["UP", "UP 1/2", "DOWN", "MAINT", "DRAIN", "no check"])
 CONFIGS = st.sampled_from([ENABLED, DISABLED, config("a 10.0.0.1:31001 disabled"), config()])
 VIEWS = st.builds(
@@ -157,7 +177,8 @@ def test_drained_means_so_at_each_instance_and_for_each_server(views: list[LbVie
     assert whole == all(undrained([each], [server]) is None for each in views for server in (A, B))
     if whole:
         for each in views:
-            assert each.error is None and each.processes is not None and len(each.processes.pids) <= 2
+            assert each.error is None and each.processes is not None
+            assert len(each.processes.pids) == 2 or each.processes.pids == (each.processes.live,)
             assert all(found.in_maintenance and found.is_idle for found in (each.rows or {}).values())
 
 
@@ -275,6 +296,65 @@ def test_the_last_look_counts_the_workers_too(clock: Clock) -> None:
         looking.wait_drained(30)
     assert lb.times("pids")[-1] == pytest.approx(130)
     assert looking.left() == [{"lb": "lb1:9090", "sessions": 0, "old_workers": 1, "error": None}]
+
+
+def test_one_that_was_seen_without_a_master_has_an_old_worker_when_it_has_two(clock: Clock) -> None:
+    """It was drained, took the servers back in, and was reloaded: the second process is no master."""
+    bare = FakeLb(
+        clock,
+        "lb1:9090",
+        status=lambda time: "UP" if 102 <= time < 104 else "MAINT",
+        processes=lambda time: (7, 9) if 104 <= time < 110 else (9,),
+    )
+    busy = FakeLb(clock, "lb2:9090", processes=lambda time: (1, 7, 9) if time < 105 else (1, 9))
+    context = clock.context()
+    Watch(context, [bare, busy], [A]).wait_drained(60)
+    assert clock.time >= 110
+    assert "lb1:9090 has no HAProxy process but the live one" in context.warnings[0]
+
+
+def test_an_instance_that_joins_is_asked_too(clock: Clock) -> None:
+    first = FakeLb(clock, "lb1:9090", status=lambda time: "UP" if time < 120 else "MAINT")
+    late = FakeLb(clock, "lb2:9090", status=lambda time: "UP" if time < 140 else "MAINT")
+    Watch(clock.context(), lambda: [first] if clock.time < 107 else [first, late], [A]).wait_drained(60)
+    assert late.times("stats")[0] < 107 + 6
+    assert clock.time >= 140
+
+
+def test_an_instance_that_joins_at_the_end_is_asked_before_the_wait_is_over(clock: Clock) -> None:
+    first = FakeLb(clock, "lb1:9090", status=lambda time: "UP" if time < 101 else "MAINT")
+    late = FakeLb(clock, "lb2:9090", status=lambda time: "UP" if time < 103 else "MAINT")
+    Watch(clock.context(), lambda: [first] if clock.time < 101 else [first, late], [A]).wait_taken_out(60)
+    assert clock.time >= 103
+
+
+def test_one_that_has_left_is_asked_while_it_answers_and_then_no_more(clock: Clock) -> None:
+    away = Unreachable("unreachable", "lb lb2:9090: no answer (connection refused)")
+    stays = FakeLb(clock, "lb1:9090")
+    leaves = FakeLb(clock, "lb2:9090", status=lambda _time: "UP", failure=lambda time: away if time >= 120 else None)
+    views = Watch(clock.context(), lambda: [stays, leaves] if clock.time < 105 else [stays], [A]).wait_drained(60)
+    assert 120 <= clock.time < 130
+    assert [view.name for view in views] == ["lb1:9090"]
+
+
+def test_a_name_service_that_is_away_says_nothing(clock: Clock) -> None:
+    lb = FakeLb(clock)
+
+    def find() -> list[FakeLb]:
+        if 100 < clock.time < 110:
+            raise Unreachable("unresolvable", "lb lb: the host name has no address")
+        return [lb]
+
+    looking = Watch(clock.context(), find, [A])
+    clock.time = 101
+    looking.wait_taken_out(60)
+    assert clock.time >= 110
+
+
+def test_what_forbids_a_cut_is_looked_at_anew(clock: Clock) -> None:
+    lb = FakeLb(clock, status=lambda _time: "UP")
+    assert "still take traffic" in (watch(clock, lb).still_reached() or "")
+    assert watch(clock, FakeLb(clock)).still_reached() is None
 
 
 def test_an_instance_that_refuses_ends_the_wait_at_once(clock: Clock) -> None:

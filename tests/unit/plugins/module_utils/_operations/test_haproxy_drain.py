@@ -16,6 +16,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.stats import 
 from ansible_collections.zdd.rollout.plugins.module_utils._operations.haproxy_drain import (
     BalancerState,
     OldWorker,
+    still_reached,
     undrained,
     unready,
 )
@@ -80,6 +81,12 @@ def test_a_reload_does_not_end_the_wait_while_the_live_worker_is_busy() -> None:
 
 def test_one_that_does_not_answer_says_nothing() -> None:
     assert forbids(BalancerState("lb1", error="lb lb1: no answer (timeout)")) == "lb lb1: no answer (timeout)"
+
+
+def test_new_requests_come_until_it_is_out_whatever_is_still_open() -> None:
+    assert still_reached(replace(DRAINED, rows={"a": row(scur=3)})) is None
+    assert still_reached(replace(DRAINED, states={"a": "ready"})) == "lb lb1: a is ready (again)"
+    assert still_reached(BalancerState("lb1", error="away")) == "away"
 
 
 @pytest.mark.parametrize(("status", "ready"), [("UP", True), ("UP 1/3", True), ("no check", True), ("DOWN", False)])
