@@ -56,7 +56,8 @@ def _take(
     result["taken_from"] = held.as_dict() if held else None
     if context.check_mode:
         return result
-    if held is not None and _held(marathon, app_id) == held:  # else the create is refused, by the name of who was faster
+    # Another one now: then the create is refused, by the name of who was faster.
+    if held is not None and _held(marathon, app_id) == held:
         _remove(marathon, app_id)
     definition = {
         "id": app_id,
