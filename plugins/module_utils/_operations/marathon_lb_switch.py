@@ -129,16 +129,13 @@ class _Switch:
         if self.context.check_mode:
             self._refuse_unwanted(observed.apps, other)
             return self._result(before, {**before, "receiver": self.app_id}, [])
-        if surplus[1] and self.params["trim"]:
-            observed = self._trim(observed, app, other)
-        elif surplus[0] and receives and self.params["trim"]:
-            observed = self._trim(observed, other, app)
+        if self.params["trim"] and any(surplus):
+            observed = self._trim_all(observed)
         observed, views = self._turned(observed)
         if self.turn.extra_task not in (None, PENDING) and self.params["trim"]:
             # Marathon was slow: the extra task serves already. Both apps are fit to serve, so it can go.
-            app, other = self._apps(observed)
             self.turn.extra_task = None
-            observed, views = self._turned(self._trim(observed, other, app))
+            observed, views = self._turned(self._trim_all(observed))
         app, other = self._apps(observed)
         self._report_surplus(app)
         return self._result(before, self._described(observed), views)
@@ -235,7 +232,8 @@ class _Switch:
         apps = [dict(app), dict(other)]
         if unwanted(apps) is not None:
             steady = [{**one, "tasks": [task for task in one["tasks"] if may_serve(task)]} for one in apps]
-            patience = self._left() if unwanted(steady) is None or _in_motion(apps) else 0.0
+            dying = any(task["id"] in self.removed for one in apps for task in one["tasks"])
+            patience = self._left() if unwanted(steady) is None or dying or _in_motion(apps) else 0.0
             try:
                 apps = wait_until(self.context, look, unwanted, timeout=patience, pauses=_OUTCOME_PAUSES)
             except DeadlinePassed as error:
@@ -261,6 +259,8 @@ class _Switch:
         launched = [task for task in launched_tasks(app) if task["id"] not in self.removed]
         if not self._surplus(app) or len(launched) <= app["instances"] - self._surplus(app):
             return None
+        if self._receives(observed, app):  # an LB that still shows a healthy one in MAINT is about to admit it
+            launched = [task for task in launched if not may_serve(task)]
         out = [task for task in launched if self._taken_out(observed.views, app, task)]
         if not out:
             return None
