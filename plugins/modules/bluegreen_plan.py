@@ -53,8 +53,8 @@ options:
     default: false
   pending_operations:
     description:
-      - Where the tasks tell their pending operations, the options of M(zdd.rollout.pending_operations_wait). They are the
-        evidence that the tasks are drained then.
+      - Where the tasks tell their pending operations, the options of M(zdd.rollout.pending_operations_wait). They are
+        the evidence that the tasks are drained then.
     type: dict
     default: {}
   limits:
@@ -68,8 +68,8 @@ options:
     default: {}
   accept_check_change:
     description:
-      - Whether the health check may change. While both versions are there, the load balancers check each one by the check
-        of the other; say V(true) only when both versions answer both checks.
+      - Whether the health check may change. While both versions are there, the load balancers check each one by the
+        check of the other; say V(true) only when both versions answer both checks.
     type: bool
     default: false
   fresh_state:

@@ -81,8 +81,8 @@ def check_definition(definition: Json) -> None:
         if not _ID_SEGMENT.fullmatch(segment):
             raise InvalidInput(
                 "invalid_definition",
-                f"The definition's id is {app_id!r}; {segment!r} in it may have lower case letters, digits, '-' and '.' "
-                "only, and begins and ends with a letter or a digit.",
+                f"The definition's id is {app_id!r}; {segment!r} in it may have lower case letters, digits, '-' and "
+                "'.' only, and begins and ends with a letter or a digit.",
             )
     labels = definition.get("labels") or {}
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):

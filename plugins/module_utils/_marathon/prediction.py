@@ -63,14 +63,14 @@ def unwanted_outcome(apps: Sequence[Json], receiver_id: str, other_id: str, *, e
     gets = served(after, by_id[receiver_id])
     if gets.whole < gets.tasks:
         return (
-            f"marathon-lb would not serve {gets.tasks - gets.whole} of {gets.tasks} tasks of {receiver_id}, which is to "
-            "receive the traffic"
+            f"marathon-lb would not serve {gets.tasks - gets.whole} of {gets.tasks} tasks of {receiver_id}, which is "
+            "to receive the traffic"
         )
     keeps = served(after, by_id[other_id])
     if everything and keeps.none < keeps.tasks:
         return (
-            f"marathon-lb would leave {keeps.tasks - keeps.none} of {keeps.tasks} tasks of {other_id} with traffic when "
-            f"{receiver_id} is to receive all of it"
+            f"marathon-lb would leave {keeps.tasks - keeps.none} of {keeps.tasks} tasks of {other_id} with traffic "
+            f"when {receiver_id} is to receive all of it"
         )
     return None
 
@@ -109,22 +109,22 @@ def _refuse_different_services(old: Json, new: Json, *, accept_check_change: boo
     if before.keys() != after.keys():
         raise InvalidInput(
             "ports_changed",
-            f"The service ports of {new['id']} are {_listed(after)}, those of {old['id']} are {_listed(before)}. Both share "
-            "the load balancers' frontends: change ports by an app of its own, outside of the deployment group.",
+            f"The service ports of {new['id']} are {_listed(after)}, those of {old['id']} are {_listed(before)}. "
+            "Both share the load balancers' frontends: change ports by an app of its own, outside of the deployment group.",
         )
     for backend, (mode, check) in before.items():
         if mode != after[backend][0]:
             raise InvalidInput(
                 "mode_changed",
-                f"{backend} has the mode {mode} with {old['id']} and {after[backend][0]} with {new['id']}; both versions "
-                "share it (label HAPROXY_n_MODE).",
+                f"{backend} has the mode {mode} with {old['id']} and {after[backend][0]} with {new['id']}; both "
+                "versions share it (label HAPROXY_n_MODE).",
             )
         if check != after[backend][1] and not accept_check_change:
             raise InvalidInput(
                 "health_check_changed",
-                f"{backend} is checked by {_told(check)} with {old['id']} and by {_told(after[backend][1])} with {new['id']}. "
-                "While both are there, the load balancers check each version by the other's check. Roll out a version that "
-                "answers both first; when both versions do, say so with accept_check_change "
+                f"{backend} is checked by {_told(check)} with {old['id']} and by {_told(after[backend][1])} with "
+                f"{new['id']}. While both are there, the load balancers check each version by the other's check. Roll out "
+                "a version that answers both first; when both versions do, say so with accept_check_change "
                 "(bluegreen_accept_check_change=true).",
             )
 

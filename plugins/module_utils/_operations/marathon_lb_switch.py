@@ -432,8 +432,8 @@ class _Switch:
     def _idle(self, other: Json, kept: set[Server], out: set[Server]) -> list[str]:
         """The tasks of the app that gives the traffic away which have none of it.
 
-        With all traffic these are all that do not keep any, the sick ones too; in shares only those that marathon-lb has
-        taken out, since exactly these are removed then.
+        With all traffic these are all that do not keep any, the sick ones too; in shares only those that marathon-lb
+        has taken out, since exactly these are removed then.
         """
         tasks = [task for task in launched_tasks(other) if task["id"] not in self.removed]
         if self._everything(other):
@@ -449,8 +449,8 @@ class _Switch:
             return
         self.turn.extra_task = "live"
         self.context.warn(
-            f"{app['id']} has {app['instances']} instances, {surplus} more than it should: an extra task serves already and "
-            "cannot be taken away without losing requests now. The next rollout removes it."
+            f"{app['id']} has {app['instances']} instances, {surplus} more than it should: an extra task serves already "
+            "and cannot be taken away without losing requests now. The next rollout removes it."
         )
 
     def _described(self, observed: Observation) -> dict[str, Any]:

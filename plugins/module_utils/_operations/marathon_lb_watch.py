@@ -121,7 +121,7 @@ class _Watch:
         return self._sick_since is not None
 
     def _sick(self) -> str | None:
-        """What is wrong with the app. A task without a health result is not sick: a new leader has to check it first."""
+        """What is wrong with the app. A task without a health result is not: a new leader has to check it first."""
         tasks = launched_tasks(self._app)
         wanted = self._app["instances"] if self._instances is None else min(self._instances, self._app["instances"])
         ill = [task for task in tasks if task.get("healthCheckResults") and not is_alive(task)]

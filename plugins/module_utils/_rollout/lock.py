@@ -73,8 +73,8 @@ def refusal(held: Lease, mine: Lease, now: datetime, is_gone: Callable[[str], bo
     left = int((held.until - now).total_seconds())
     pid, since = held.process.partition("/")[0], held.since.isoformat(timespec="seconds")
     return (
-        f"The deployment group {held.group} is being changed by {held.owner} (process {pid}) since {since}. Wait for its "
-        f"end; if it is dead, its lock ends by itself in {left} s, or take it over now with takeover "
+        f"The deployment group {held.group} is being changed by {held.owner} (process {pid}) since {since}. Wait for "
+        f"its end; if it is dead, its lock ends by itself in {left} s, or take it over now with takeover "
         "(bluegreen_lock_takeover=true)."
     )
 
