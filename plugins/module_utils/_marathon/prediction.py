@@ -110,7 +110,7 @@ def _refuse_different_services(old: Json, new: Json, *, accept_check_change: boo
         raise InvalidInput(
             "ports_changed",
             f"The service ports of {new['id']} are {_listed(after)}, those of {old['id']} are {_listed(before)}. "
-            "Both share the load balancers' frontends: change ports by an app of its own, outside of the deployment group.",
+            "Both share the load balancers' frontends: change ports by an app of its own, in no deployment group.",
         )
     for backend, (mode, check) in before.items():
         if mode != after[backend][0]:
@@ -123,8 +123,8 @@ def _refuse_different_services(old: Json, new: Json, *, accept_check_change: boo
             raise InvalidInput(
                 "health_check_changed",
                 f"{backend} is checked by {_told(check)} with {old['id']} and by {_told(after[backend][1])} with "
-                f"{new['id']}. While both are there, the load balancers check each version by the other's check. Roll out "
-                "a version that answers both first; when both versions do, say so with accept_check_change "
+                f"{new['id']}. While both are there, the load balancers check each version by the other's check. Roll "
+                "out a version that answers both first; when both versions do, say so with accept_check_change "
                 "(bluegreen_accept_check_change=true).",
             )
 

@@ -449,8 +449,8 @@ class _Switch:
             return
         self.turn.extra_task = "live"
         self.context.warn(
-            f"{app['id']} has {app['instances']} instances, {surplus} more than it should: an extra task serves already "
-            "and cannot be taken away without losing requests now. The next rollout removes it."
+            f"{app['id']} has {app['instances']} instances, {surplus} more than it should: an extra task serves "
+            "already and cannot be taken away without losing requests now. The next rollout removes it."
         )
 
     def _described(self, observed: Observation) -> dict[str, Any]:
