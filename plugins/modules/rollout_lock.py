@@ -20,9 +20,10 @@ options:
   state:
     description:
       - V(present) takes the lock, or makes the lease longer when this run holds it already.
+      - V(held) makes the lease longer, and fails where the lock is not this run's any more.
       - V(absent) gives it back, and removes that of a run that is dead. A lock that somebody else holds is left alone.
     type: str
-    choices: [present, absent]
+    choices: [present, held, absent]
     default: present
   lease:
     description: For how many seconds the holder is believed without a sign of life.

@@ -98,6 +98,19 @@ def test_a_lock_is_taken_over_when_asked_for_and_its_old_holder_is_refused(sandb
     assert old["failed"] and "bob@here" in old["msg"]
 
 
+def test_a_lock_that_was_taken_away_is_not_held_any_more(sandbox: launch.Running, group: str) -> None:
+    """Not even when the other run has ended: it may have changed everything."""
+    lock(sandbox, group, owner="ann@there", process="4711/1")
+    assert not lock(sandbox, group, owner="ann@there", process="4711/1", state="held").get("failed")
+    lock(sandbox, group, owner="bob@here", takeover=True)
+    taken = lock(sandbox, group, owner="ann@there", process="4711/1", state="held")
+    lock(sandbox, group, owner="bob@here", state="absent")
+    free = lock(sandbox, group, owner="ann@there", process="4711/1", state="held")
+
+    assert taken["failure"]["code"] == free["failure"]["code"] == "group_locked"
+    assert "bob@here" in taken["msg"] and "given back" in free["msg"]
+
+
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_the_lock_of_a_process_that_is_gone_from_this_host_is_no_hindrance(
     sandbox: launch.Running, group: str, state: str

@@ -24,13 +24,16 @@ from .._rollout.lock import Lease, owner_name, process_is_gone, process_name, re
 ARGUMENT_SPEC: dict[str, Any] = {
     **MARATHON_SPEC,
     "group": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "held", "absent"], "default": "present"},
     "lease": {"type": "float", "default": 3600},
     "takeover": {"type": "bool", "default": False},
     "folder": {"type": "str", "default": "/zdd-rollout-locks"},
     "owner": {"type": "str"},
     "process": {"type": "str"},
 }
+
+
+_REMOVAL = 10.0  # seconds that Marathon may take to remove an app without instances
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -40,7 +43,22 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         held = _held(marathon, app_id)
         if params["state"] == "absent":
             return _give_back(marathon, context, app_id, held, _lease(params, context))
+        if params["state"] == "held":
+            return _keep(marathon, context, app_id, held, _lease(params, context))
         return _take(marathon, context, app_id, held, _lease(params, context), params["takeover"])
+
+
+def _keep(marathon: Marathon, context: Context, app_id: str, held: Lease | None, mine: Lease) -> dict[str, Any]:
+    """Go on holding it; what was taken over in the meantime is lost, also where the other run has ended already."""
+    if held is None or not held.is_of(mine):
+        by = f"is held by {held.owner} since {held.since.isoformat(timespec='seconds')}" if held else "was given back"
+        raise Locked(
+            "group_locked",
+            f"The lock of the deployment group {mine.group} was taken from this run, and {by}. This run stops here.",
+            system=marathon.url,
+            detail=held.as_dict() if held else None,
+        )
+    return _renew(marathon, context, app_id, held, mine)
 
 
 def _take(
@@ -69,7 +87,7 @@ def _take(
         "labels": mine.labels(),
     }
     try:
-        marathon.create_app(definition)
+        _create(marathon, context, definition)
     except Rejected as error:
         if error.code != "already_exists":
             raise
@@ -133,6 +151,20 @@ def _held(marathon: Marathon, app_id: str) -> Lease | None:
             system=marathon.url,
         )
     return lease
+
+
+def _create(marathon: Marathon, context: Context, definition: Mapping[str, Any]) -> None:
+    """Create the lock; that Marathon is still removing the one before is waited for."""
+    deadline = context.now() + _REMOVAL
+    while True:
+        try:
+            marathon.create_app(definition)
+        except Locked:
+            if context.now() >= deadline:
+                raise
+            context.sleep(0.1)
+        else:
+            return
 
 
 def _remove(marathon: Marathon, app_id: str) -> None:
