@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.end_to_end.conftest import MakeService
 from tests.end_to_end.stage import Service, all_from, names, wait_for
 
@@ -28,10 +26,17 @@ def there_and_back(app: Service) -> None:
 
 
 def test_apps_in_a_bridge_network(service: MakeService) -> None:
-    """Host ports of the agents, port mappings of the container, a service port in them."""
+    """Host ports of the agents, service ports in the container's mappings; one of these names no group of LBs."""
     app = service(instances=2)
-    mappings = [{"containerPort": 8080, "hostPort": 0, "servicePort": app.port, "name": "http"}]
-    app.base = {"networks": [{"mode": "container/bridge"}], "container": {**CONTAINER, "portMappings": mappings}}
+    mappings = [
+        {"containerPort": 8080 + number, "hostPort": 0, "servicePort": app.port + number, "name": name}
+        for number, name in enumerate(("http", "admin"))
+    ]
+    app.base = {
+        "networks": [{"mode": "container/bridge"}],
+        "container": {**CONTAINER, "portMappings": mappings},
+        "labels": {"HAPROXY_0_GROUP": "external", "HAPROXY_0_MODE": "http", "HAPROXY_1_MODE": "http"},
+    }
     there_and_back(app)
 
 
@@ -57,18 +62,15 @@ def test_apps_in_a_container_network(service: MakeService) -> None:
         assert all_from(traffic, "1")
 
 
-@pytest.mark.parametrize("second_group", ["external", None])
-def test_apps_with_several_service_ports_in_a_folder(service: MakeService, second_group: str | None) -> None:
-    """Evidence is asked of all backends; a port that names no group of load balancers has none."""
-    app = service(app_id=f"/shop/{second_group or 'none'}/front", instances=2)
-    labels = {"HAPROXY_0_GROUP": "external", "HAPROXY_0_MODE": "http", "HAPROXY_1_MODE": "http"}
-    if second_group:
-        labels["HAPROXY_1_GROUP"] = second_group
+def test_apps_with_several_service_ports_in_a_folder(service: MakeService) -> None:
+    """Evidence is asked of all backends, and the traffic of all of them turns; each port names its group of LBs."""
+    app = service(app_id="/shop/several/front", instances=2)
+    names_of_groups = {"HAPROXY_0_GROUP": "external", "HAPROXY_1_GROUP": "external"}
     ports = [{"port": app.port, "name": "http"}, {"port": app.port + 1, "name": "admin"}]
-    app.base = {"labels": labels, "portDefinitions": ports}
-    if second_group != "external":
-        there_and_back(app)
-        return
+    app.base = {
+        "labels": {**names_of_groups, "HAPROXY_0_MODE": "http", "HAPROXY_1_MODE": "http"},
+        "portDefinitions": ports,
+    }
     app.deploy("1")
     with app.traffic() as traffic, app.traffic(port=app.port + 1) as admin:
         assert app.deploy("2", bluegreen_keep_old=True).result == "kept"

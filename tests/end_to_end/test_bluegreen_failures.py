@@ -46,18 +46,17 @@ def test_a_version_that_is_bad_from_the_start_is_never_met(
         assert traffic.versions() == {"1"}
 
 
-def test_failing_check_files_keep_a_version_from_the_clients(service: MakeService, tmp_path: Path) -> None:
-    """The user's own tasks decide as well; with 10 instances."""
+def test_failing_check_files_keep_a_version_from_the_clients(live: Service, tmp_path: Path) -> None:
+    """The user's own tasks decide as well."""
     checks = tmp_path / "checks.yml"
     checks.write_text("- name: The support is asked\n  ansible.builtin.fail:\n    msg: the support says no\n")
-    app = service(instances=10)
-    app.deploy("1")
+    app = live
     with app.traffic() as traffic:
         run = app.play("bluegreen", "2", bluegreen_check_files=[str(checks)])
         assert run.code != 0
         assert run.result == "rolled back", run.output
         assert "the support says no" in run.report["failure"]
-        assert app.counts() == {"1": 10}
+        assert app.counts() == {"1": 4}
         assert all_from(traffic, "1")
         assert traffic.versions() == {"1"}
 
