@@ -66,6 +66,16 @@ options:
     description: Lists of task files by the name of the step that they stand before.
     type: dict
     default: {}
+  check_files:
+    description: Task files with checks of the user's own; the plan has their whole paths.
+    type: list
+    elements: str
+    default: []
+  search:
+    description: Folders in which the files of O(hooks) and O(check_files) are looked for, after the working directory.
+    type: list
+    elements: path
+    default: []
   accept_check_change:
     description:
       - Whether the health check may change. While both versions are there, the load balancers check each one by the

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from .._errors import InvalidInput
@@ -48,6 +49,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "pending_operations": {"type": "dict", "default": {}},
     "limits": {"type": "dict", "default": {}},
     "hooks": {"type": "dict", "default": {}},
+    "check_files": {"type": "list", "elements": "str", "default": []},
+    "search": {"type": "list", "elements": "path", "default": []},
     "accept_check_change": {"type": "bool", "default": False},
     "fresh_state": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
 }
@@ -80,7 +83,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if deploys:
         check_definition(definition)
     name = group_name(definition, params["group"])
-    hooks = _hooks(params["hooks"])
+    folders = [Path.cwd(), *(Path(folder) for folder in params["search"])]
+    hooks = _hooks(params["hooks"], folders)
+    check_files = [_task_file("check_files", file, folders) for file in params["check_files"]]
     with Marathon.from_params(params, context) as marathon:
         observed = observe_group(marathon, instances(params), name, context, params["retry_timeout"])
         if deploys and not observed.apps:
@@ -103,7 +108,8 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         check_prediction(observed, made, app, accept_check_change=params["accept_check_change"])
     result["plan"]["app"] = app
     result["plan"]["to"] = wanted.version if wanted else _version_at_the_end(made, observed)
-    result["plan"]["from"] = made.old.version if made.old else None
+    result["plan"]["from"] = _version_at_the_start(made, observed)
+    result["plan"]["check_files"] = check_files
     result["plan"]["lines"] = _lines(made, result["plan"])
     return result
 
@@ -141,13 +147,23 @@ def _definition(params: Mapping[str, Any]) -> dict[str, Any]:
     return definition
 
 
-def _hooks(given: Mapping[str, Any]) -> dict[str, list[str]]:
+def _hooks(given: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, list[str]]:
     for step, files in given.items():
         if step not in HOOKABLE:
             raise InvalidInput("invalid_option", f"Option hooks: {step!r} is no step; steps are {', '.join(HOOKABLE)}.")
         if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
             raise InvalidInput("invalid_option", f"Option hooks: {step} needs a list of task files, not {files!r}.")
-    return {step: list(files) for step, files in given.items()}
+    return {step: [_task_file("hooks", file, folders) for file in files] for step, files in given.items()}
+
+
+def _task_file(option: str, name: str, folders: Sequence[Path]) -> str:
+    """The whole path of a task file; one that is missing would be found out when something has been changed already."""
+    for folder in folders:
+        path = (folder / name).absolute()
+        if path.is_file():
+            return str(path)
+    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise InvalidInput("invalid_option", f"Option {option}: there is no file {name} (looked for in {looked}).")
 
 
 def _batch_size(text: str, count: int) -> int | None:
@@ -210,6 +226,12 @@ def _refuse_foreign_port(marathon: Marathon, definition: Mapping[str, Any]) -> N
                 f"The service port {min(shared)} of {definition['id']} is served by {app['id']}, which is not in its "
                 "deployment group. Give that app the label HAPROXY_DEPLOYMENT_GROUP first, or choose another port.",
             )
+
+
+def _version_at_the_start(made: Plan, observed: Observation) -> str | None:
+    if made.goal == "rollback" and observed.group.new is not None:
+        return observed.group.new.version
+    return made.old.version if made.old else None
 
 
 def _version_at_the_end(made: Plan, observed: Observation) -> str | None:

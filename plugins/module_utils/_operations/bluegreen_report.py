@@ -86,16 +86,17 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     if report["instances"] and report["steps"]:
         lines[0] += f", {report['instances']} instances, {report['duration_s']:.1f} s"
     lines += [f"{step['duration_s']:7.2f} s  {step['name']}: {step['title']}" for step in report["steps"]]
-    if report["sessions_drained"]:
-        lines.append(
-            f"{report['sessions_drained']} sessions were in flight at the switch and have ended by themselves."
-        )
+    count = report["sessions_drained"]
+    if count and report["result"] not in ("held", "failed"):  # what is open still has not ended
+        lines.append(f"Sessions that were in flight at the switch and have ended by themselves: {count}.")
     for what in ("sessions", "operations"):
         cut = report[f"{what}_cut"]
         if cut is None:
             lines.append(f"An unknown number of {what} was cut.")
         elif cut:
-            lines.append(f"{cut} {what} were cut.")
+            lines.append(f"Cut {what}: {cut}.")
+    if report["result"] == "kept":
+        lines.append("Both versions run. Next: ansible-playbook zdd.rollout.promote, or zdd.rollout.rollback.")
     if report["failure"]:
         lines.append(f"because: {report['failure']}")
     return lines

@@ -196,7 +196,7 @@ def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, id
         *_baked(planned, old, target, policy),
     ]
     if policy.keep_old:
-        note = f"{old.app_id} is kept warm: promote.yml removes it, rollback.yml goes back to it."
+        note = f"{old.app_id} is kept warm: zdd.rollout.promote removes it, zdd.rollout.rollback goes back to it."
         return Plan("deploy", "kept", old, app_id, colour, created, target, old.turnable, tuple(steps), (*notes, note))
     steps.append(_retire(old, planned))
     if final > target:

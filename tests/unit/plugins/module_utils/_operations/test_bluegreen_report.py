@@ -38,7 +38,7 @@ def test_what_was_cut_has_not_ended_by_itself() -> None:
     report, lines = reported(operations_cut=2)
 
     assert (report["sessions_drained"], report["operations_cut"]) == (3, 2)
-    assert "2 operations were cut." in lines
+    assert "Cut operations: 2." in lines
 
 
 def test_without_a_cut_all_have_ended_by_themselves() -> None:
@@ -46,3 +46,12 @@ def test_without_a_cut_all_have_ended_by_themselves() -> None:
 
     assert report["sessions_drained"] == 5
     assert "cut" not in lines
+
+
+def test_a_rollout_that_holds_does_not_say_that_its_sessions_have_ended() -> None:
+    journal = [{"name": "switched", "title": "a", "ended": 101.0, "sessions": 5}]
+    params = {"plan": {"group": "web"}, "journal": journal, "started": 100.0, "ended": 103.0, "result": "held"}
+
+    lines = bluegreen_report.run({**params, "failure": "open", "failed_at": None, "path": None}, Context())["lines"]
+
+    assert "by themselves" not in "\n".join(lines)
