@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -19,6 +20,10 @@ from typing import Any
 from tests.rehearsal.playbook import Cluster, Run, environment
 from tests.sandbox.clients import Clients
 from tests.sandbox.launch import Running
+
+# CHAOS_ALL=1: everything. Without it some of it, other parts in each run; CHAOS_SEED repeats a run.
+ALL = bool(os.environ.get("CHAOS_ALL"))
+SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 
 CALLBACKS = Path(__file__).parent / "callbacks"
 PORT = 10000

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,16 +12,23 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.controller import INSTANCES, RATE, SHORT_KINDS, Death, Scene, assert_nothing_failed, wait_until
+from tests.chaos.controller import (
+    ALL,
+    INSTANCES,
+    RATE,
+    SEED,
+    SHORT_KINDS,
+    Death,
+    Scene,
+    assert_nothing_failed,
+    wait_until,
+)
 from tests.rehearsal.playbook import Run
 from tests.sandbox import launch
 from tests.sandbox.clients import Clients, clients
 
 pytestmark = pytest.mark.serial
 
-# CHAOS_ALL=1: every task boundary. Without it some, others in each run; CHAOS_SEED repeats a run.
-ALL = bool(os.environ.get("CHAOS_ALL"))
-SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
 SOME = 4
 
 # A version that never passes its checks: the role goes back by itself.
