@@ -15,7 +15,8 @@ options:
     description:
       - Addresses of the members of a Marathon cluster, tried in order, such as C(http://marathon.mesos:8080), or with
         the path of a service of DC/OS, C(https://dcos.example.com/service/marathon).
-      - The environment variable E(MARATHON_URL) (separated by commas) is used when this is not set.
+      - It is needed here or in the environment variable E(MARATHON_URL) (separated by commas), which is used when this
+        is not set.
     type: list
     elements: str
     required: true
@@ -59,4 +60,6 @@ options:
 notes:
   - Give one kind of login at most. A user and a password inside of O(marathon_url) are taken for O(url_username) and
     O(url_password).
+  - An inventory host that stands for a cluster cannot be logged in to. Set C(ansible_connection=local) for it in the
+    inventory, or C(connection) to V(local) for the play. The role C(bluegreen) does so itself.
 """

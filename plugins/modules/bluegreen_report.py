@@ -18,7 +18,7 @@ options:
   journal:
     description:
       - The operations that were run, each with C(name) and C(title) of its step, C(ended) (seconds since the epoch),
-        C(sessions) in flight and C(sessions_cut) (null: not known how many).
+        C(sessions) in flight and C(sessions_cut) (V(none) where nobody knows how many).
       - Action plugins keep it in the fact C(zdd_rollout_journal) while the variable C(zdd_rollout_step) is set.
     type: list
     elements: dict

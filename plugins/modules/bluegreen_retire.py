@@ -9,7 +9,7 @@ module: bluegreen_retire
 short_description: Remove a drained version of an app
 description:
   - Removes an app of a deployment group, or some of its tasks, after it has been drained, and waits until that is done.
-  - Looks at the load balancers right before. What gets new requests is not removed; the failure has the code C(held),
+  - Looks at the load balancers right before. What gets new requests is not removed; the failure has the code V(held),
     and nothing was harmed.
   - When somebody scaled an app of the group since the drain was seen, or when there are new tasks, it is waited for
     again that they are idle.

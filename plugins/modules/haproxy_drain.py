@@ -83,7 +83,8 @@ options:
     description:
       - What happens when O(wait_timeout) is over and something is still in flight.
       - V(hold) fails with the code V(held). Nothing is cut, all is still served, and the same task run again goes on.
-      - V(cut) succeeds with a warning and reports what will be cut.
+      - V(cut) succeeds with a warning and reports what will be cut. While a balancer still sends new requests there, or
+        cannot be asked, it does what V(hold) does, since what comes in anew would be cut without end.
       - V(fail) fails with the code V(deadline_passed), for a C(rescue) that rolls back.
     type: str
     choices:
@@ -199,6 +200,17 @@ sessions_cut:
   returned: success
   type: int
   sample: 0
+failure:
+  description:
+    - What went wrong, for machines. The C(code) is V(held) when O(wait_timeout) passed and O(on_timeout=hold), or
+      O(on_timeout=cut) while a balancer still sends new requests there, and V(deadline_passed) when it passed and
+      O(on_timeout=fail), or with O(state=ready). C(detail) of a drain is then what each balancer has shown last, as
+      RV(lbs).
+    - Other codes are V(not_found) (no such backend or server), V(permission_denied) (the socket is not C(level admin)),
+      V(refused), V(unreachable), V(unreadable_answer) and V(invalid_option).
+  returned: failure
+  type: dict
+  sample: {code: held, system: null, request: null, status: null, detail: []}
 """
 
 from ..module_utils._invocation.module import run_as_module

@@ -18,6 +18,7 @@ options:
   app_id:
     description:
       - One app. The list is empty when it does not exist.
+      - An app that was rolled out has a colour in its id, which changes with each rollout. Find it by O(group).
     type: str
   label:
     description:
@@ -26,6 +27,8 @@ options:
   group:
     description:
       - A deployment group - the apps whose label C(HAPROXY_DEPLOYMENT_GROUP) is this.
+      - The role C(bluegreen) names the group after the id without the colour, with C(_) for each C(/) inside, such as
+        V(web_shop) for C(/web/shop), unless the definition has that label or C(bluegreen_group) is set.
     type: str
   versions:
     description:

@@ -62,7 +62,8 @@ options:
   idle_processes:
     description:
       - How many HAProxy processes an idle instance has, as C(/_haproxy_getpids) shows them. The master and one worker
-        are two. One that runs without a master has one.
+        are two. One that runs without a master has one; with 2 an old worker of it would be taken for the master.
+      - Where the live worker is seen to be the only process, there is no master, and a warning says so.
     type: int
     default: 2
   wait:
@@ -79,7 +80,8 @@ options:
     description:
       - What happens with O(state=drained) when O(wait_timeout) is over and something is still in flight.
       - V(hold) fails with the code V(held). Nothing is cut, all is still served, and the same task run again goes on.
-      - V(cut) succeeds with a warning and reports what will be cut.
+      - V(cut) succeeds with a warning and reports what will be cut. While a balancer still sends new requests there, or
+        cannot be asked, it does what V(hold) does, since what comes in anew would be cut without end.
       - V(fail) fails with the code V(deadline_passed), for a C(rescue) that rolls back.
     type: str
     choices:
@@ -206,6 +208,14 @@ sessions_cut:
   returned: success
   type: int
   sample: 0
+failure:
+  description:
+    - What went wrong, for machines. The C(code) is V(held) when O(wait_timeout) passed with O(on_timeout=hold), or with
+      O(on_timeout=cut) while an instance still sends new requests there, and V(deadline_passed) when it passed with
+      O(on_timeout=fail) or O(state=admitted).
+  returned: failure
+  type: dict
+  sample: {code: held, system: null, request: null, status: null, detail: []}
 """
 
 from ..module_utils._invocation.module import run_as_module

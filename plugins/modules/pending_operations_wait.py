@@ -185,6 +185,13 @@ operations_cut:
   returned: success
   type: float
   sample: 0
+failure:
+  description:
+    - What went wrong, for machines. The C(code) is V(held) when O(wait_timeout) passed with O(on_timeout=hold), and
+      V(deadline_passed) when it passed with O(on_timeout=fail).
+  returned: failure
+  type: dict
+  sample: {code: held, system: null, request: null, status: null, detail: []}
 """
 
 from ..module_utils._invocation.module import run_as_module
