@@ -19,8 +19,8 @@ description:
     an earlier run may have died while it waited.
   - The wait ends early, with the reason, when the app crash-loops, when no agent has what it asks for, when its health
     checks make Marathon kill its tasks again and again, or when somebody else changes or removes it.
-  - Without a health check Marathon takes a task for well as soon as it runs. An app without one whose tasks end a moment
-    later is reported as changed, without a failure; give it a health check to have that noticed.
+  - Without a health check Marathon takes a task for well as soon as it runs. An app without one whose tasks end a
+    moment later is reported as changed, without a failure; give it a health check to have that noticed.
 options:
   state:
     description:
