@@ -348,9 +348,11 @@ class Watch:
         return self._wait(self.look_taken_out, self.untaken_out, timeout, pauses)
 
     def still_reached(self) -> str | None:
-        """Look, and say by :func:`still_reached` what forbids to cut what is in flight."""
-        self._ask(lambda view: _reached_at(view, self.expected) is None)
-        return self._not_found or still_reached(self.views, self.expected)
+        """Look, and say by :func:`still_reached` what forbids to cut what is in flight; ``views`` stay."""
+        before = self.views
+        views = self._ask(lambda view: _reached_at(view, self.expected) is None)
+        self.views = before
+        return self._not_found or still_reached(views, self.expected)
 
     def undrained(self, views: Iterable[LbView]) -> str | None:
         """:func:`undrained` for these servers."""
