@@ -65,7 +65,7 @@ CASES = [
     wrong("a negative time for repetitions", "bluegreen_retry_timeout", -1, "-1"),
     wrong("a negative bake", "bluegreen_bake_seconds", -5, "-5"),
     wrong("a negative lease", "bluegreen_lock_lease", -5, "-5"),
-    wrong("a bake that is no number", "bluegreen_bake_seconds", "long", "long"),
+    wrong("a bake that is no number", "bluegreen_bake_seconds", "long", "float"),
     wrong("a time that is no number", "bluegreen_healthy_timeout", "soon", "float"),
     wrong("a switch that is no switch", "bluegreen_keep_old", "perhaps", "perhaps"),
     wrong("a switch for certificates that is none", "bluegreen_validate_certs", "perhaps", "perhaps"),
