@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ._errors import DeadlinePassed
+from ._errors import DeadlinePassed, Unreachable
 from ._invocation.context import Context
 
 WAIT_SPEC: dict[str, Any] = {
@@ -20,6 +20,7 @@ WAIT_SPEC: dict[str, Any] = {
 
 _PROGRESS_EVERY = 10.0
 _PROGRESS_GAP = 0.5
+_AWAY_PAUSE = 1.0
 
 State = TypeVar("State")
 
@@ -49,6 +50,8 @@ def wait_until(
 ) -> State:
     """Look until ``pending(state)`` is ``None`` and return that state. Times are in seconds.
 
+    A look that raises :class:`Unreachable` says nothing about the state; its message is what is missing then.
+
     ``pending`` names what is missing: that text is the progress line and the message when the deadline passes.
     What cannot get better is raised by ``look`` or ``pending``. ``rest(seconds)`` may come back early (an event was
     seen); it only makes the next look come sooner. The last look is at the deadline. Without ``look_at_once`` the first
@@ -64,17 +67,30 @@ def wait_until(
         pause = pauses.after(None)
         rest(min(pause, timeout))
     while True:
-        state = look()
-        missing = pending(state)
-        if missing is None:
-            return state
+        away: Unreachable | None = None
+        try:
+            state = look()
+        except Unreachable as error:
+            away, missing = error, error.message
+        else:
+            missing = pending(state)
+            if missing is None:
+                return state
         now = context.now()
         left = deadline - now
         if left <= 0:
-            raise DeadlinePassed("deadline_passed", f"After {timeout:g} s: {missing}")
+            raise DeadlinePassed(
+                "deadline_passed",
+                f"After {timeout:g} s: {missing}",
+                system=away.system if away else None,
+                request=away.request if away else None,
+            )
         since_shown = now - shown_at
         if (missing != shown and since_shown >= _PROGRESS_GAP) or since_shown >= _PROGRESS_EVERY:
             context.progress(f"{missing} ({left:.0f} s left)")
             shown, shown_at = missing, now
+        if away:  # it is asked again soon, however seldom it would be worth it otherwise
+            context.sleep(min(_AWAY_PAUSE, left))
+            continue
         pause = pauses.after(pause)
         rest(min(pause, left))

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from ansible_collections.zdd.rollout.plugins.module_utils._errors import DeadlinePassed, Hopeless
+from ansible_collections.zdd.rollout.plugins.module_utils._errors import DeadlinePassed, Hopeless, Unreachable
 from ansible_collections.zdd.rollout.plugins.module_utils._wait import Pauses, wait_until
 from ansible_collections.zdd.rollout.tests.unit.plugins.module_utils.serving import Clock
 
@@ -90,3 +92,47 @@ def test_a_person_sees_what_is_missing_and_how_long_it_may_take_not_every_look()
 
     assert clock.lines[0] == "1 left (100 s left)"
     assert len(clock.lines) == 2, "again after ten seconds without news"
+
+
+def look_at_what_is_away_until(clock: Clock, back: float, looks: list[float]) -> Callable[[], str]:
+    def look() -> str:
+        looks.append(clock.time)
+        if clock.time < back:
+            raise Unreachable("unreachable", "Marathon did not answer", system="http://m", request="GET /x")
+        return "state"
+
+    return look
+
+
+def test_a_system_that_is_away_says_nothing_and_does_not_end_the_wait() -> None:
+    """It is looked at soon again, however long the pauses are by then."""
+    clock, looks = Clock(), []
+    pauses = Pauses(first=1, factor=100, longest=600)
+
+    found = wait_until(
+        clock.context(),
+        look_at_what_is_away_until(clock, 1090, looks),
+        lambda _state: None,
+        timeout=300,
+        pauses=pauses,
+    )
+
+    assert found == "state"
+    assert clock.time < 1093
+    assert any("Marathon did not answer" in line for line in clock.lines)
+
+
+def test_one_that_stays_away_is_why_the_deadline_passed() -> None:
+    clock, looks = Clock(), []
+
+    with pytest.raises(DeadlinePassed, match=r"After 20 s: Marathon did not answer") as failure:
+        wait_until(
+            clock.context(),
+            look_at_what_is_away_until(clock, 9999, looks),
+            lambda _state: None,
+            timeout=20,
+            pauses=PAUSES,
+        )
+
+    assert looks[-1] == 1020
+    assert (failure.value.system, failure.value.request) == ("http://m", "GET /x")
