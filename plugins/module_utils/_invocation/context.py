@@ -18,6 +18,7 @@ def _silent(_text: str) -> None:
 class Context:
     """Check mode, diff mode, progress and the clock. ``now`` is monotonic; times are in seconds.
 
+    ``changes`` are the requests that have changed something, so that a failure after them says so.
     ``progress`` shows one line to a person; ``warn`` adds a warning to the result. ``controller_pid`` is the process of
     the whole run, ``None`` in a module, which cannot know it.
     """
@@ -28,6 +29,7 @@ class Context:
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     warnings: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     controller_pid: int | None = None
 
     def warn(self, text: str) -> None:

@@ -21,8 +21,12 @@ def execute(operation: ModuleType, params: Mapping[str, Any], context: Context) 
     try:
         return operation.run(params, context)
     except OperationError as error:
-        return {"failed": True, "changed": error.changed, "msg": error.message, "failure": error.failure()}
+        return _failed(error, context)
     except Exception as error:  # noqa: BLE001 - a defect of the collection: name it, without the traceback
         name = operation.__name__.rpartition(".")[2]
-        internal = OperationError("internal_error", f"Defect in {name}: {type(error).__name__}: {error}")
-        return {"failed": True, "changed": False, "msg": internal.message, "failure": internal.failure()}
+        return _failed(OperationError("internal_error", f"Defect in {name}: {type(error).__name__}: {error}"), context)
+
+
+def _failed(error: OperationError, context: Context) -> dict[str, Any]:
+    changed = error.changed or bool(context.changes)
+    return {"failed": True, "changed": changed, "msg": error.message, "failure": error.failure()}

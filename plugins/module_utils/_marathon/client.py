@@ -305,6 +305,8 @@ class Marathon:
             self._logged_in = False
             self._log_in()
             answer = self._http.send(method, path, **fields)
+        if method != "GET" and 200 <= answer.status < 300:
+            self._context.changes.append(answer.request)
         return answer
 
     def _log_in(self) -> None:

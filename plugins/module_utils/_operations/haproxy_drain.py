@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._errors import DeadlinePassed, InvalidInput, NotFound, OperationError, Unreachable
+from .._errors import DeadlinePassed, InvalidInput, NotFound, Unreachable
 from .._haproxy import stats
 from .._haproxy.runtime import HAPROXY_SPEC, Runtime, checked_name
 from .._haproxy.stats import ServerRow
@@ -162,13 +162,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
             "not waited for. After a reload during it the drain fails."
         )
     if not context.check_mode:
-        try:
-            if result["changed"]:
-                _rehearse(balancers)
-            left = _drain(balancers, params, context) if target == "maint" else _restore(balancers, params, context)
-        except OperationError as error:
-            error.changed = error.changed or any(balancer.changed for balancer in balancers)
-            raise
+        if result["changed"]:
+            _rehearse(balancers)
+        left = _drain(balancers, params, context) if target == "maint" else _restore(balancers, params, context)
         result["backend"] = _resource(params, [balancer.state for balancer in balancers])
     result["lbs"] = [_report(balancer) for balancer in balancers]
     return {**result, **left}
@@ -183,7 +179,6 @@ class _Balancer:
         self.runtime = runtime
         self.master = master
         self.first_pid = 0
-        self.changed = False
         self.state = BalancerState(runtime.name)
         self._backend = backend
         self._servers = servers
@@ -228,7 +223,8 @@ class _Balancer:
         """Set the servers that are in one of ``only_from`` to ``wanted``."""
         changes = {name: wanted for name, state in self.state.states.items() if state in only_from}
         self.runtime.set_states(self._backend, changes)
-        self.changed = self.changed or bool(changes)
+        if changes:
+            self._context.changes.append(f"{self.runtime.name}: {wanted} {', '.join(changes)}")
 
     def set_again(self, wanted: str, only_from: Sequence[str]) -> None:
         """As :meth:`set`, for a balancer whose reload has undone it; one that is away is set when it is back."""

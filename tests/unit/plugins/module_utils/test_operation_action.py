@@ -110,6 +110,15 @@ def test_no_secret_is_in_a_failure(answer: Any) -> None:
     assert result["changed"] is (answer is refuse)
 
 
+@pytest.mark.parametrize("end", [Rejected("rejected", "no"), KeyError("no")])
+def test_a_failure_after_a_change_says_that_something_was_changed(end: Exception) -> None:
+    def change_and_break(_params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        context.changes.append("PUT /v2/apps/a")
+        raise end
+
+    assert act(change_and_break, {"name": "a"})["changed"] is True
+
+
 def test_a_defect_is_named_and_is_no_traceback() -> None:
     result = act(break_down, {"name": "a"})
 

@@ -272,3 +272,21 @@ def test_an_address_that_is_none_is_refused_without_its_password() -> None:
         marathon("ftp://me:hush@host")
 
     assert "hush" not in refused.value.message
+
+
+def test_what_was_changed_is_noted_for_a_failure_that_comes_later() -> None:
+    """Reading is none, nor is what Marathon refuses."""
+    validation = ArgumentSpecValidator(MARATHON_SPEC)
+    context = Clock().context()
+    answers = replies((200, {"app": {}}), (422, {"message": "no"}), (201, {"id": "/a"}))
+    with serving(answers) as server:
+        params = validation.validate({"marathon_url": [server.url]}).validated_parameters
+        client = Marathon.from_params(params, context)
+        client.app("/a")
+        with pytest.raises(Rejected):
+            client.create_app({"id": "/a"})
+        assert context.changes == []
+
+        client.create_app({"id": "/a"})
+
+    assert context.changes == ["POST /v2/apps"]
