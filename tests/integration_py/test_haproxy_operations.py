@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.zdd.rollout.plugins.module_utils._errors import DeadlinePassed
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy import marathon_lb
@@ -275,6 +276,15 @@ def test_an_old_worker_that_serves_somebody_else_does_not_hold_the_drain_for_lon
         assert "failed" not in result and not statuses
         (worker,) = result["lbs"][0]["old_workers"]
         assert (worker["sessions"], worker["connections"]) == (0, 1)
+
+
+def test_who_gives_no_master_socket_is_told_what_is_not_seen(site: Site) -> None:
+    for masters, told in ((None, True), ([site.lb.master_socket], False)):
+        context = Context()
+        given = {"socket": [site.lb.socket], "master_socket": masters, "backend": "web", "server": ["old"]}
+        params = ArgumentSpecValidator(haproxy_drain.ARGUMENT_SPEC).validate(given).validated_parameters
+        haproxy_drain.run(params, context)
+        assert any("a reload before this task" in text for text in context.warnings) == told
 
 
 def test_a_reload_during_the_drain_ends_the_wait_where_old_workers_cannot_be_seen(site: Site, busy: list[int]) -> None:
