@@ -25,7 +25,8 @@ attributes:
     description:
       - Runs inside the controller's process where the connection is C(local) and the task asks for no process of its
         own (C(become), C(async), C(environment), another interpreter); it shows there what it waits for.
-        Otherwise it runs as an ordinary module, with the same result.
+        Otherwise it runs as an ordinary module, with the same result; on the controller with the Python that runs
+        Ansible, unless C(ansible_python_interpreter) names another one.
     support: full
   async:
     description: Supports being used with the C(async) keyword.
@@ -50,7 +51,8 @@ attributes:
     description:
       - Runs inside the controller's process where the connection is C(local) and the task asks for no process of its
         own (C(become), C(async), C(environment), another interpreter); it shows there what it waits for.
-        Otherwise it runs as an ordinary module, with the same result.
+        Otherwise it runs as an ordinary module, with the same result; on the controller with the Python that runs
+        Ansible, unless C(ansible_python_interpreter) names another one.
     support: full
   async:
     description: Supports being used with the C(async) keyword.
