@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bluegreen_create
 short_description: Create the new version of an app without traffic
+version_added: "0.1.0"
 description:
   - Creates the app of the new version and, right after it, makes the old app the one of the deployment group that was
     scaled last, so that marathon-lb keeps all traffic there while the new tasks warm up.

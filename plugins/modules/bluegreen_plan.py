@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bluegreen_plan
 short_description: Plan a blue-green rollout from what is observed
+version_added: "0.1.0"
 description:
   - Looks at the apps of a deployment group in Marathon and at what every marathon-lb shows of them, and returns the
     steps from there to the goal. Nothing is changed.
@@ -29,7 +30,9 @@ options:
     description: A file with the app definition, JSON or YAML, on the host that runs the task.
     type: path
   group:
-    description: The deployment group. Default is the label C(HAPROXY_DEPLOYMENT_GROUP) of the definition, or its id.
+    description:
+      - The deployment group. Default is the label C(HAPROXY_DEPLOYMENT_GROUP) of the definition, or else its id with
+        C(_) for each C(/) inside, such as V(web_shop) for C(/web/shop).
     type: str
   version:
     description: What people call the version. Default is the image's tag, or the variable C(VERSION) of the definition.

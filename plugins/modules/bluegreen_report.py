@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bluegreen_report
 short_description: Say what a rollout did
+version_added: "0.1.0"
 description:
   - Makes the summary of a rollout from its plan and its journal, for people and for machines, and writes it to a file
     where one is wanted.

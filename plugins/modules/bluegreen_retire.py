@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bluegreen_retire
 short_description: Remove a drained version of an app
+version_added: "0.1.0"
 description:
   - Removes an app of a deployment group, or some of its tasks, after it has been drained, and waits until that is done.
   - Looks at the load balancers right before. What gets new requests is not removed; the failure has the code V(held),

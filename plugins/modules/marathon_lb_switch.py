@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: marathon_lb_switch
 short_description: Turn all traffic of a deployment group to one of its apps
+version_added: "0.1.0"
 description:
   - Of two apps of a deployment group, marathon-lb sends the traffic to the one that was scaled last. This operation
     scales the wanted one by one and takes the extra task away again before it is healthy, so that all traffic turns

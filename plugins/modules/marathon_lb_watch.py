@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: marathon_lb_watch
 short_description: Watch an app that has got the traffic
+version_added: "0.1.0"
 description:
   - Watches an app for a given time, in Marathon and at every load balancer, and fails at once when a task of it ends or
     gets unhealthy, when a load balancer stops sending it requests, or when somebody turns the traffic away from it.

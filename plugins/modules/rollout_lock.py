@@ -7,6 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollout_lock
 short_description: Take or give back the lock of a deployment group
+version_added: "0.1.0"
 description:
   - A deployment group is changed by one run at a time. The lock is an app without instances in Marathon, so every
     controller that can change the group sees it.

@@ -123,6 +123,8 @@ class Demo:
     def run(self, chapter: Chapter) -> None:
         self.screen.heading(chapter.title)
         self.screen.say(chapter.story)
+        if chapter.fails:
+            self.screen.say("The red lines that follow are wanted: this version is bad.", "1;33")
         self.screen.say()
         began = time.time()
         variables = {
@@ -149,6 +151,8 @@ class Demo:
         if not good:
             text += f"; expected: {chapter.expected} (ansible-playbook ended with {run.code})"
             self.surprises.append(text)
+        if good and chapter.fails:
+            text += " (as wanted: this version is bad, the red lines above say why)"
         self.screen.verdict(good, text)
 
     def tell_traffic(self, traffic: Clients) -> None:
