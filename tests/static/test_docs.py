@@ -32,12 +32,19 @@ def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
 
 @cache
 def variables() -> frozenset[str]:
-    """The variables of all roles, and those of the playbooks around them."""
+    """The variables of all roles, those of the playbooks around them, and those that a user's task files are given."""
     playbooks = {
         name for path in ROOT.glob("playbooks/*.yml") for name in re.findall(r"\b(bluegreen_\w+) \|", path.read_text())
     }
+    given = {
+        name
+        for path in ROOT.glob("roles/*/tasks/**/*.yml")
+        for task in nodes(yaml.safe_load(path.read_text()))
+        for name in task.get("vars") or {}
+        if not name.startswith("__")
+    }
     specs = [yaml.safe_load(path.read_text()) for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
-    return frozenset(playbooks) | frozenset(
+    return frozenset(playbooks | given) | frozenset(
         name for spec in specs for entry in spec["argument_specs"].values() for name in entry.get("options", {})
     )
 
