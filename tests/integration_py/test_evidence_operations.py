@@ -41,8 +41,13 @@ Do = Callable[..., dict[str, Any]]
 
 @pytest.fixture(name="sandbox", scope="module")
 def _sandbox() -> Iterator[launch.Running]:
-    with launch.start(lbs=2, network="127.77.43") as running:
+    with launch.start(lbs=2) as running:
         yield running
+
+
+def unused(sandbox: launch.Running) -> str:
+    """An address in the sandbox's own network at which nobody listens."""
+    return sandbox.lbs[0]["host"].rpartition(".")[0] + ".99"
 
 
 @pytest.fixture(name="do")
@@ -139,10 +144,11 @@ def test_a_load_balancer_that_is_away_is_missing_and_is_waited_for(sandbox: laun
 
 def test_a_load_balancer_that_does_not_answer_at_the_begin_is_named(sandbox: launch.Running, do: Do) -> None:
     deploy(sandbox, do)
-    url = [sandbox.lbs[0]["url"], "http://127.77.43.99:9090"]
+    nobody = unused(sandbox)
+    url = [sandbox.lbs[0]["url"], f"http://{nobody}:9090"]
     result = do(marathon_lb_wait, app_id="/web", state="admitted", marathon_lb_url=url, retry_timeout=0.5)
     assert result["failure"]["code"] == "unreachable"
-    assert "127.77.43.99:9090" in result["msg"]
+    assert f"{nobody}:9090" in result["msg"]
 
 
 def test_what_is_in_flight_at_an_old_worker_is_waited_for(sandbox: launch.Running, do: Do) -> None:
@@ -248,7 +254,7 @@ def test_what_does_not_end_is_counted(sandbox: launch.Running, do: Do) -> None:
 def test_silence_is_not_zero(sandbox: launch.Running, do: Do) -> None:
     (task, _other) = deploy(sandbox, do)
     reading = {"jmespath": "pending", "wait_timeout": 0.5}
-    for urls in (["http://127.77.43.98:1/pending"], [f"{address(task)}/fail?status=503"], [f"{address(task)}/"]):
+    for urls in ([f"http://{unused(sandbox)}:1/pending"], [f"{address(task)}/fail?status=503"], [f"{address(task)}/"]):
         result = do(pending_operations_wait, urls=urls, **reading)
         assert result["failure"]["code"] == "held"
         assert "do not tell" in result["msg"]
