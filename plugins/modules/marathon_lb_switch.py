@@ -41,6 +41,10 @@ options:
       - Only where both apps are fit to serve.
     type: bool
     default: false
+  idle_processes:
+    description: How many HAProxy processes an idle load balancer has, where a task too many has to be drained.
+    type: int
+    default: 2
   wait_timeout:
     description: How many seconds the whole may take.
     type: float

@@ -58,7 +58,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         if context.check_mode:
             return result
         if app is not None and not _unchanged_since(observed, app, params):
-            _drain_again(context, lbs, app, params)
+            _drain_again(context, app, params)
         _remove(marathon, context, app, app_id, params)
         return result
 
@@ -87,11 +87,11 @@ def _unchanged_since(observed: Observation, app: Json, params: Mapping[str, Any]
     return scaled == params["scaled_at"] and all(task["id"] in known for task in _doomed(app, params["tasks"]))
 
 
-def _drain_again(context: Context, lbs: Sequence[Any], app: Json, params: Mapping[str, Any]) -> None:
+def _drain_again(context: Context, app: Json, params: Mapping[str, Any]) -> None:
     servers: list[Server] = [server for task in _doomed(app, params["tasks"]) for server in servers_of(app, task)]
     if not servers:
         return
-    watch = Watch(context, lbs, servers, idle_processes=params["idle_processes"])
+    watch = Watch(context, lambda: instances(params), servers, idle_processes=params["idle_processes"])
     try:
         if params["count_workers"]:
             watch.wait_drained(params["drain_timeout"])

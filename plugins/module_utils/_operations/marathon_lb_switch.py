@@ -17,6 +17,7 @@ from typing import Any
 from .._errors import DeadlinePassed, InvalidInput, NotFound, OperationError, Rejected
 from .._haproxy.endpoints import MARATHON_LB_SPEC, MarathonLb, instances
 from .._haproxy.marathon_lb import (
+    IDLE_PROCESSES,
     LB_PAUSES,
     LbView,
     Server,
@@ -62,6 +63,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "other_instances": {"type": "int"},
     "all_traffic": {"type": "bool", "default": True},
     "trim": {"type": "bool", "default": False},
+    "idle_processes": {"type": "int", "default": IDLE_PROCESSES},
     "wait_timeout": {"type": "float", "default": 60},
     "offer_timeout": {"type": "float", "default": 10},
 }
@@ -306,7 +308,7 @@ class _Switch:
         self._wait_drained(app, idle[-1])
         self._remove(app, idle[-1]["id"], force=False)
         rest = {**app, "tasks": [task for task in app["tasks"] if task["id"] != idle[-1]["id"]]}
-        Watch(self.context, self.lbs, _servers(rest, alive_tasks(rest))).wait_admitted(self._left())
+        self._watch(_servers(rest, alive_tasks(rest))).wait_admitted(self._left())
         scale(self.marathon, rest, app["instances"], self.context, self._left)
         self._wait_alive(app["instances"])
 
@@ -367,7 +369,12 @@ class _Switch:
         self.removed.add(task_id)
 
     def _wait_drained(self, app: Json, task: Json) -> None:
-        Watch(self.context, self.lbs, servers_of(app, task)).wait_drained(self._left())
+        self._watch(servers_of(app, task)).wait_drained(self._left())
+
+    def _watch(self, servers: Sequence[Server]) -> Watch:
+        """The LBs are looked up again while it waits: one may join meanwhile."""
+        idle_processes = self.params["idle_processes"]
+        return Watch(self.context, lambda: instances(self.params), servers, idle_processes=idle_processes)
 
     def _taken_out(self, views: Sequence[LbView], app: Json, task: Json) -> bool:
         return untaken_out(views, servers_of(app, task)) is None
