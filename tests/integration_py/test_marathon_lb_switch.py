@@ -120,7 +120,7 @@ class Pair:
         """The apps whose servers are UP at any LB."""
         own = {}
         for app_id in (self.blue, self.green):
-            for task in self.app(app_id)["tasks"]:
+            for task in (one for one in self.app(app_id)["tasks"] if one.get("ports")):
                 own[f"{task['host']}_{task['ports'][0]}".replace(".", "_")] = app_id
         up = {name for lb in self.sandbox.lbs for name in servers_up(lb["url"])}
         return {app_id for name, app_id in own.items() if name in up}
