@@ -122,7 +122,7 @@ def dripping(head: bytes) -> Iterator[str]:
             self.request.recv(65536)
             try:
                 self.request.sendall(head)
-                for _ in range(1200):
+                for _byte in range(1200):
                     self.request.sendall(b"H")
                     time.sleep(0.1)
             except OSError:
