@@ -230,4 +230,5 @@ def test_a_connection_is_kept_and_its_next_answer_has_a_time_of_its_own() -> Non
         }
 
     assert len(connections) == 1
+    assert texts == ["ü"] * 3
     assert sources == ["keep-alive"] * 3
