@@ -225,9 +225,10 @@ def test_a_connection_is_kept_and_its_next_answer_has_a_time_of_its_own() -> Non
 
     with serving(slow) as member:
         http = Http("Marathon", [member.url], Clock().context(), timeout=20)
-        connections = {
-            id(connection_of(http)) for _request in range(3) if http.send("GET", "/x").json()["text"][-1] == "ü"
-        }
+        texts, connections = [], set()
+        for _request in range(3):
+            texts.append(http.send("GET", "/x").json()["text"][-1])
+            connections.add(id(connection_of(http)))
 
     assert len(connections) == 1
     assert texts == ["ü"] * 3
