@@ -108,6 +108,16 @@ CASES = [
         **AT, **AT_LB, "app": {**WEB, "id": "/shop", "portDefinitions": [{"port": 10001}]},
     }),
     Case("a plan of what is no goal", "bluegreen_plan", {**AT, **AT_LB, "goal": "sideways"}),
+    Case("a new version that would be created", "bluegreen_create", {
+        **AT, "group": "web", "app": {**WEB, "id": "/web-blue"},
+    }, check_mode=True),
+    Case("a new version beside nothing", "bluegreen_create", {
+        **AT, "group": "web", "app": {**WEB, "id": "/web-green"}, "keep_app_id": "/web-blue",
+    }),
+    Case("a removal of what is not there", "bluegreen_retire", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
+    Case("a report", "bluegreen_report", {
+        "plan": {"group": "g", "from": "1", "to": "2", "target": 3}, "started": 1, "ended": 2, "result": "promoted",
+    }),
     Case("a group that is not there", "marathon_lb_switch", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
     Case("a watch of what is not there", "marathon_lb_watch", {
         **AT, **AT_LB, "group": "none", "app_id": "/none", "seconds": 0,

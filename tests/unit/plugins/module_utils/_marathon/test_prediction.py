@@ -86,7 +86,7 @@ def test_other_service_ports_would_take_the_live_one_off_the_balancers(ports: li
 def test_another_check_would_be_asked_of_the_old_tasks_and_has_to_be_accepted() -> None:
     new = colour("green", "2026-01-02T00:00:00", healthChecks=[{**CHECK, "path": "/ready"}])
 
-    with pytest.raises(InvalidInput, match="/health.*/ready") as refused:
+    with pytest.raises(InvalidInput, match=r"/health.*/ready") as refused:
         check(new)
 
     assert refused.value.code == "health_check_changed"
