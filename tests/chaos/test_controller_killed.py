@@ -101,7 +101,7 @@ def test_a_touch_that_is_killed_leaves_one_task_too_many_which_the_next_run_remo
     sandbox.forget_requests()
     # The extra task is looked for in vain until the run is dead.
     touched = "/v2/apps/web-blue" if which == 1 else "/v2/apps/web-green"
-    sandbox.fault("marathon_slow", delay=2, path=f"{touched}/tasks", agent="zdd.rollout")
+    sandbox.fault("marathon_slow", delay=8, path=f"{touched}/tasks", agent="zdd.rollout")
     scene.killed(
         "bluegreen", variables, when=lambda entry: entry["method"] == "PUT" and entry["path"].startswith(touched)
     )

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,18 +89,19 @@ def test_an_app_is_served_by_every_lb() -> None:
         assert sandbox.requests()["log"] == []
 
 
-def test_it_listens_where_it_is_told_to(tmp_path: Path) -> None:
+def test_it_listens_where_it_is_told_to() -> None:
     marathon, control = free_addresses("127.0.4.1", 2)
     (lb,) = free_addresses("127.0.4.2", 1)
-    with launch.start(
-        marathon=[marathon, "127.0.4.3:0"], lb=[lb], control=control, workdir=tmp_path / "new" / "folder"
-    ) as sandbox:
-        assert sandbox.marathon[0] == f"http://{marathon}"
-        assert len(sandbox.marathon) == 2
-        assert [(each["url"], each["host"]) for each in sandbox.lbs] == [(f"http://{lb}", "127.0.4.2")]
-        assert sandbox.control == f"http://{control}"
-        assert sandbox.workdir == tmp_path / "new" / "folder"
-        assert Path(sandbox.lbs[0]["config"]).is_relative_to(tmp_path)
+    # Not pytest's folder: the path of a UNIX socket may have 108 bytes.
+    with tempfile.TemporaryDirectory(prefix="sb") as short:
+        folder = Path(short) / "new" / "folder"
+        with launch.start(marathon=[marathon, "127.0.4.3:0"], lb=[lb], control=control, workdir=folder) as sandbox:
+            assert sandbox.marathon[0] == f"http://{marathon}"
+            assert len(sandbox.marathon) == 2
+            assert [(each["url"], each["host"]) for each in sandbox.lbs] == [(f"http://{lb}", "127.0.4.2")]
+            assert sandbox.control == f"http://{control}"
+            assert sandbox.workdir == folder
+            assert Path(sandbox.lbs[0]["config"]).is_relative_to(folder)
 
 
 def free_addresses(host: str, count: int) -> list[str]:

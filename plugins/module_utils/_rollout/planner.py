@@ -159,18 +159,15 @@ def _first(policy: Policy, wanted: Wanted) -> Plan:
 
 def _unchanged(group: Group, old: Colour, wanted: Wanted) -> Plan:
     count = old.instances if wanted.instances is None else wanted.instances
-    if count < old.instances and not (old.instances == count + 1 and count == old.target):
+    if count < old.instances:
         raise InvalidInput(
             "cannot_shrink",
             f"{old.app_id} has {old.instances} instances and {count} are wanted of the same version: a single app "
-            "cannot be made smaller without cutting requests. Change the count together with a new version, or scale "
-            "it with marathon_app, knowing that.",
+            "cannot be made smaller without cutting requests. Change the count together with a new version (which also "
+            "removes what an interrupted switch may have left), or scale it with marathon_app, knowing that.",
         )
     steps: tuple[Step, ...] = ()
-    if old.instances == count + 1 and count == old.target:
-        title = f"{old.app_id} has one task too many, of an interrupted switch"
-        steps = (Step("switched", title, old.app_id, count=count),)
-    elif count > old.instances:
+    if count > old.instances:
         steps = (Step("scale", f"scale {old.app_id} from {old.instances} to {count}", old.app_id, count=count),)
     elif not group.settled:
         steps = (_healthy(old.app_id, count),)

@@ -260,14 +260,6 @@ def test_the_newer_of_two_apps_is_not_taken_back_as_if_it_were_the_first() -> No
         plan(Group("web", BLUE, colour("/web-green", 4)), "withdraw", Policy(), None, idle_tasks)
 
 
-def test_an_interrupted_switch_is_no_reason_to_refuse_the_same_version() -> None:
-    group = Group("web", replace(BLUE, instances=5, healthy=5), None)
-
-    made = deploy(group, wanted=Wanted("/web", "1", 4, frozenset({"/web-blue"})))
-
-    assert [(step.name, step.count) for step in made.steps] == [("switched", 4)]
-
-
 def test_going_back_keeps_the_count_of_the_old_version() -> None:
     """Fewer instances are wanted of the new one; the old one is not made smaller for that."""
     group = Group("web", replace(BLUE, traffic=Traffic.NONE), colour("/web-green", 3))
