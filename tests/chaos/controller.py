@@ -13,6 +13,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,24 @@ class Scene:
                 process.wait(RUN_LIMIT)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_all(process.pid)
             process.wait()
         if when is not None:
             assert process.returncode == -signal.SIGKILL, f"the run had ended by itself with {process.returncode}"
         return self.log.read_text().splitlines()
+
+
+def kill_all(pid: int) -> None:
+    """End a process and all that descend from it at the same moment; Ansible's workers have sessions of their own."""
+    os.kill(pid, signal.SIGSTOP)
+    family = [pid]
+    for member in family:
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            with suppress(OSError):
+                family += [int(child) for child in children.read_text().split()]
+    for member in family:
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 def ask(sandbox: Running, method: str, path: str, body: Any = None) -> Any:

@@ -319,6 +319,8 @@ def _leaks(old: Colour, new: Colour, policy: Policy) -> bool:
     The run before died between the creation of the new app and the touch of the old one. Shares of the traffic are
     meant where the old app has been reduced, and in batches.
     """
+    if new.target is not None and new.instances > new.target:
+        return False  # the rest of a switch to it: its checks have passed
     if new.traffic is Traffic.NONE:
         return new.healthy < new.instances
     return new.traffic is Traffic.SOME and policy.batch_size is None and old.instances >= (new.target or 0)

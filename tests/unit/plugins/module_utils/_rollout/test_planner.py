@@ -267,3 +267,14 @@ def test_going_back_keeps_the_count_of_the_old_version() -> None:
     made = plan(group, "rollback", Policy(), None, idle_tasks)
 
     assert [step.count for step in made.steps if step.name == "switched"] == [4]
+
+
+@pytest.mark.parametrize("traffic", list(Traffic))
+def test_a_switch_that_was_interrupted_goes_on_and_not_back(traffic: Traffic) -> None:
+    """The extra task of a touch tells that the new app was being switched to, so it was checked before."""
+    new = colour("/web-green", 5, traffic, target=4, healthy=4)
+
+    made = deploy(Group("web", BLUE, new), wanted=replace(WANTED, same_as=frozenset({"/web-green"})))
+
+    assert "warmed" not in names(made)
+    assert made.target == 4
