@@ -226,11 +226,6 @@ def service_ports(app: Mapping[str, Any]) -> list[int]:
     return ports
 
 
-def network_mode(app: Mapping[str, Any]) -> str:
-    """``host``, ``container/bridge`` or ``container``, whichever form the definition has."""
-    return normalise(app)["networks"][0]["mode"]
-
-
 def check_definition(definition: Any) -> None:
     """Refuse a definition that Marathon could not read, before anything is sent.
 

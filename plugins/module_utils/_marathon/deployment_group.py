@@ -24,7 +24,6 @@ from .._haproxy.marathon_lb_decision import (
     Undecidable,
     decide,
     parse_time,
-    services,
 )
 from .._rollout.state import COLOURS, Colour, Group, Traffic
 from .definitions import app_path, differences
@@ -424,11 +423,6 @@ def lb_groups(group_apps: Sequence[Json]) -> set[str]:
         if re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name)
         for word in value.split(",")
     }
-
-
-def backends_of(app: Json) -> list[str]:
-    """The names of the backends that marathon-lb makes of an app that has at least one task."""
-    return [service.backend for service in services([app], groups=lb_groups([app]), health_check=False)]
 
 
 def _scaled_at(app: Json) -> str:
