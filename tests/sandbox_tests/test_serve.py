@@ -236,14 +236,14 @@ def test_it_ends_with_the_process_that_started_it() -> None:
 
 
 def test_it_ends_while_it_starts() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.sandbox", "serve", "--network", "127.78.8"], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    time.sleep(0.2)
-    process.terminate()
+    with tempfile.TemporaryDirectory() as workdir:
+        command_line = [sys.executable, "-m", "tests.sandbox", "serve", "--network", "127.78.8", "--workdir", workdir]
+        process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.DEVNULL)
+        time.sleep(0.2)
+        process.terminate()
 
-    process.wait(30)
-    assert processes_of(Path("/nowhere"), "127.78.8.101") == []
+        process.wait(30)
+        assert processes_of(Path(workdir), "127.78.8.101") == []
 
 
 @pytest.mark.parametrize("options", [{}, {"dcos_auth": True}], ids=["basic", "dcos"])
