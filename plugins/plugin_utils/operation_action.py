@@ -11,6 +11,7 @@ plain.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -27,7 +28,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._invocation.context import Context
-from ..module_utils._invocation.execution import execute
+from ..module_utils._invocation.execution import SAMPLES, execute
 from ..module_utils._invocation.secrets import secrets_of
 from ..module_utils._rollout.lock import owner_name, process_name
 
@@ -62,19 +63,27 @@ class OperationAction(ActionBase):
         """Add an entry to the fact ``zdd_rollout_journal`` where the variable ``zdd_rollout_step`` names a step.
 
         The variable is a dictionary with the keys ``run``, ``name`` and ``title``; entries of another run are dropped.
+        Ansible keeps no facts of a failed task: its entry is ``journal_entry`` of the result, for a ``rescue``.
 
         The report of a rollout is made from it. A task of its own for that would double the cost of each step.
         """
-        if "zdd_rollout_step" not in task_vars or result.get("failed"):  # Ansible keeps no facts of a failed task
+        samples = result.pop(SAMPLES, [])
+        if "zdd_rollout_step" not in task_vars:
             return result
         step = plain(self._templar.template(task_vars["zdd_rollout_step"]))
-        before = (task_vars.get("ansible_facts") or {}).get("zdd_rollout_journal") or []
         entry = {
             **step,
+            "operation": self.operation.__name__.rpartition(".")[2],
             "ended": time.time(),
+            "changed": bool(result.get("changed")),
             # None is a number that nobody knows.
             **{count: result.get(count, 0) for count in ("sessions", "sessions_cut", "operations_cut")},
+            # As one text: Ansible walks through all facts for each task.
+            "samples": json.dumps(samples, separators=(",", ":")),
         }
+        if result.get("failed"):
+            return {**result, "journal_entry": {**entry, "failed": True, "msg": result.get("msg")}}
+        before = (task_vars.get("ansible_facts") or {}).get("zdd_rollout_journal") or []
         journal = [*(old for old in plain(before) if old["run"] == step["run"]), entry]
         return {**result, "ansible_facts": {"zdd_rollout_journal": journal}}
 

@@ -115,7 +115,7 @@ CASES = [
         **AT, "group": "web", "app": {**WEB, "id": "/web-green"}, "keep_app_id": "/web-blue",
     }),
     Case("a removal of what is not there", "bluegreen_retire", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
-    Case("a report", "bluegreen_report", {
+    Case("a report", "rollout_report", {
         "plan": {"group": "g", "from": "1", "to": "2", "target": 3}, "started": 1, "ended": 2, "result": "promoted",
     }),
     Case("a group that is not there", "marathon_lb_switch", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),

@@ -8,6 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+from .samples import Samples
 
 
 def _silent(_text: str) -> None:
@@ -19,8 +22,8 @@ class Context:
     """Check mode, diff mode, progress and the clock. ``now`` is monotonic; times are in seconds.
 
     ``changes`` are the requests that have changed something, so that a failure after them says so.
-    ``progress`` shows one line to a person; ``warn`` adds a warning to the result. ``controller_pid`` is the process of
-    the whole run, ``None`` in a module, which cannot know it.
+    ``progress`` shows one line to a person; ``warn`` adds a warning to the result; ``sample`` keeps an observation for
+    the report. ``controller_pid`` is the process of the whole run, ``None`` in a module, which cannot know it.
     """
 
     check_mode: bool = False
@@ -31,8 +34,25 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     controller_pid: int | None = None
+    samples: Samples = field(default_factory=Samples)
 
     def warn(self, text: str) -> None:
         """Add ``text`` to the warnings of the result, once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def sample(self, kind: str, /, **values: Any) -> None:
+        """Keep an observation of this moment for the report's pictures. It costs microseconds, and may be thinned.
+
+        The kinds, with the keys and values of each:
+
+        * ``instances``: app id -> healthy tasks;
+        * ``share``: app id -> percent of the traffic that the load balancers send there;
+        * ``sessions``: load balancer -> open and queued sessions at the servers that are drained;
+        * ``old_workers``: load balancer -> workers from before a reload that still serve;
+        * ``pending``: task or app id -> operations that it has not finished;
+        * ``errors``: version or app id -> ``{"requests": n, "errors": n}``, counted from the start of the operation;
+        * ``evidence``: ``text``, the observation on which the step may go on;
+        * ``decision``: ``text``, what was decided, and ``reason``.
+        """
+        self.samples.add(self.now(), kind, values)

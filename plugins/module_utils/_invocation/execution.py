@@ -12,19 +12,25 @@ from typing import Any
 from .._errors import OperationError
 from .context import Context
 
+SAMPLES = "zdd_samples"
+
 
 def execute(operation: ModuleType, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Return the result of ``operation.run(params, context)``; a failure becomes ``failed``, ``msg`` and ``failure``.
 
-    No exception but those that end the process gets through: a user never sees a traceback.
+    What the operation has sampled is in the result's key ``zdd_samples``, also of a failure; the action plugin takes it
+    from there. No exception but those that end the process gets through: a user never sees a traceback.
     """
     try:
-        return operation.run(params, context)
+        result = operation.run(params, context)
     except OperationError as error:
-        return _failed(error, context)
+        result = _failed(error, context)
     except Exception as error:  # noqa: BLE001 - a defect of the collection: name it, without the traceback
         name = operation.__name__.rpartition(".")[2]
-        return _failed(OperationError("internal_error", f"Defect in {name}: {type(error).__name__}: {error}"), context)
+        defect = OperationError("internal_error", f"Defect in {name}: {type(error).__name__}: {error}")
+        result = _failed(defect, context)
+    samples = context.samples.before(context.now())
+    return {**result, SAMPLES: samples} if samples else result
 
 
 def _failed(error: OperationError, context: Context) -> dict[str, Any]:

@@ -38,9 +38,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def _report(params: Mapping[str, Any]) -> dict[str, Any]:
     plan, started = params["plan"], params["started"]
     journal = [entry for entry in params["journal"] if float(entry["ended"]) >= started > 0]
-    if params["failed_at"]:
+    if params["failed_at"] and not any(entry.get("failed") for entry in journal):
+        # What failed was no operation of this collection, a user's own task, say.
         journal.append({"name": "failure", "title": "a step that failed", "ended": params["failed_at"]})
-        journal.sort(key=lambda entry: float(entry["ended"]))
+    journal.sort(key=lambda entry: float(entry["ended"]))
     return {
         "group": plan.get("group"),
         "from": plan.get("from"),

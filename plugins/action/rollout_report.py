@@ -1,15 +1,15 @@
 # Copyright (c) 2026, the zdd.rollout contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the operation ``bluegreen_report`` inside the controller's process."""
+"""Run the operation ``rollout_report`` inside the controller's process."""
 
 from __future__ import annotations
 
-from ..module_utils._operations import bluegreen_report
+from ..module_utils._operations import rollout_report
 from ..plugin_utils.operation_action import OperationAction
 
 
 class ActionModule(OperationAction):
-    """The action plugin of ``bluegreen_report``."""
+    """The action plugin of ``rollout_report``."""
 
-    operation = bluegreen_report
+    operation = rollout_report

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: bluegreen_report
+module: rollout_report
 short_description: Say what a rollout did
 version_added: "0.1.0"
 description:
@@ -53,7 +53,7 @@ author:
 
 EXAMPLES = r"""
 - name: Tell what was done
-  zdd.rollout.bluegreen_report:
+  zdd.rollout.rollout_report:
     plan: "{{ planned.plan }}"
     started: 1772355600.0
     ended: 1772355604.2
@@ -88,12 +88,12 @@ lines:
 """
 
 from ..module_utils._invocation.module import run_as_module
-from ..module_utils._operations import bluegreen_report
+from ..module_utils._operations import rollout_report
 
 
 def main() -> None:
     """Run the operation with the arguments of this process."""
-    run_as_module(bluegreen_report)
+    run_as_module(rollout_report)
 
 
 if __name__ == "__main__":

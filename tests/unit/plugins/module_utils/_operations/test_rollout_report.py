@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
-from ansible_collections.zdd.rollout.plugins.module_utils._operations import bluegreen_report
+from ansible_collections.zdd.rollout.plugins.module_utils._operations import rollout_report
 
 
 def reported(**counts: int | None) -> tuple[dict[str, Any], str]:
@@ -20,7 +20,7 @@ def reported(**counts: int | None) -> tuple[dict[str, Any], str]:
         {"name": "drained", "title": "b", "ended": 102.0, **counts},
     ]
     params = {"plan": {"group": "web"}, "journal": journal, "started": 100.0, "ended": 103.0, "result": "promoted"}
-    result = bluegreen_report.run({**params, "failure": None, "failed_at": None, "path": None}, Context())
+    result = rollout_report.run({**params, "failure": None, "failed_at": None, "path": None}, Context())
     return result["report"], "\n".join(result["lines"])
 
 
@@ -52,6 +52,6 @@ def test_a_rollout_that_holds_does_not_say_that_its_sessions_have_ended() -> Non
     journal = [{"name": "switched", "title": "a", "ended": 101.0, "sessions": 5}]
     params = {"plan": {"group": "web"}, "journal": journal, "started": 100.0, "ended": 103.0, "result": "held"}
 
-    lines = bluegreen_report.run({**params, "failure": "open", "failed_at": None, "path": None}, Context())["lines"]
+    lines = rollout_report.run({**params, "failure": "open", "failed_at": None, "path": None}, Context())["lines"]
 
     assert "by themselves" not in "\n".join(lines)
