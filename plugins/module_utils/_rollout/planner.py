@@ -14,9 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .._errors import InvalidInput
+from .canary import Stage
 from .state import Colour, Group, Traffic, other_colour
 
 GOALS = ("deploy", "promote", "rollback", "withdraw")
+
+_SAME_SHARE = 0.5  # percentage points: what integer weights may be off
 
 IdleTasks = Callable[[int, int, int], int]
 
@@ -36,9 +39,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Policy:
-    """The user's choices that shape a plan. Times are in seconds; ``batch_size`` is a count, ``None`` means all."""
+    """The user's choices that shape a plan. Times are in seconds; ``batch_size`` is a count, ``None`` means all.
+
+    ``weighted``: the load balancers split the traffic by weight, whatever the counts are. ``canary`` are the stages by
+    which the new version is let in; without any it takes all traffic at once, or batch by batch.
+    """
 
     batch_size: int | None = None
+    weighted: bool = False
+    canary: tuple[Stage, ...] = ()
     bake_seconds: float = 0
     keep_old: bool = False
     checks: bool = False
@@ -51,7 +60,9 @@ class Step:
     """One step. ``app_id`` is the app that it is about, ``count`` a number of its tasks, ``file`` a hook.
 
     ``other_count`` is how many instances the other app is meant to have; ``trim``: more of them may be removed by
-    turning the traffic to and fro, since both apps are fit to serve.
+    turning the traffic to and fro, since both apps are fit to serve. ``share``: the percentage of the requests that the
+    app is to get, ``None`` where the counts tell; ``idle``: how many tasks of the other app are to get none.
+    ``seconds``: how long a bake lasts.
     """
 
     name: str
@@ -64,6 +75,9 @@ class Step:
     warm: bool = False
     all_traffic: bool = True
     file: str = ""
+    share: float | None = None
+    idle: int = 0
+    seconds: float = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,7 @@ def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks)
         return _first(policy, wanted)
     if new is None:
         if old.app_id in wanted.same_as:
-            return _unchanged(group, old, wanted)
+            return _unchanged(group, old, wanted, policy)
         return _replace(old, None, policy, wanted, idle_tasks)
     if new.app_id in wanted.same_as:
         return _replace(old, new, policy, wanted, idle_tasks)
@@ -152,12 +166,12 @@ def _first(policy: Policy, wanted: Wanted) -> Plan:
         Step("create", f"create {app_id} with {count} instances; nothing is there yet", app_id, count=count),
         _healthy(app_id, count),
         *_checked(policy, app_id),
-        Step("switched", f"every LB serves {app_id}", app_id, count=count),
+        _serves(policy, app_id, count),
     )
     return Plan("deploy", "deployed", None, app_id, colour, count, count, False, steps)
 
 
-def _unchanged(group: Group, old: Colour, wanted: Wanted) -> Plan:
+def _unchanged(group: Group, old: Colour, wanted: Wanted, policy: Policy) -> Plan:
     count = old.instances if wanted.instances is None else wanted.instances
     if count < old.instances:
         raise InvalidInput(
@@ -171,6 +185,8 @@ def _unchanged(group: Group, old: Colour, wanted: Wanted) -> Plan:
         steps = (Step("scale", f"scale {old.app_id} from {old.instances} to {count}", old.app_id, count=count),)
     elif not group.settled:
         steps = (_healthy(old.app_id, count),)
+    if policy.weighted and (steps or old.traffic is not Traffic.ALL):
+        steps = (*steps, _serves(policy, old.app_id, count))
     return Plan("deploy", "deployed" if steps else "unchanged", old, None, None, count, count, False, steps)
 
 
@@ -184,20 +200,26 @@ def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, id
         raise InvalidInput("invalid_option", f"{app_id}: instances is {final}, a rollout needs at least 1.")
     target = new.target if new is not None and new.target else min(live, final)
     # A touch needs both at full count; with fewer instances wanted than live ones it goes in shares.
-    created = min(policy.batch_size or target, target)
+    created = min(policy.canary[0].instances if policy.canary else policy.batch_size or target, target)
     notes = () if old.turnable else (f"{app_id} takes traffic as soon as its tasks are healthy: {old.why_not}",)
     planned = new or Colour(app_id, colour, wanted.version, created, 0, target, Traffic.NONE, old.turnable)
-    steps = [
-        *_start(old, new, planned, policy),
-        *_shift(planned, old, target, policy, idle_tasks, trim=True),
-        *_baked(planned, old, target, policy),
-    ]
+    steps = _start(old, new, planned, policy)
+    if policy.canary:
+        let_in, paused = _let_in(planned, old, target, policy, idle_tasks, approved=False)
+        steps += let_in
+        if paused:
+            return _paused("deploy", old, planned, target, steps, notes)
+    else:
+        steps += _shift(planned, old, target, policy, idle_tasks, trim=True)
+    steps += _baked(planned, old, target, policy)
     if policy.keep_old:
         note = f"{old.app_id} is kept warm: zdd.rollout.promote removes it, zdd.rollout.rollback goes back to it."
         return Plan("deploy", "kept", old, app_id, colour, created, target, old.turnable, tuple(steps), (*notes, note))
     steps.append(_retire(old, planned))
     if final > target:
         steps.append(Step("scale", f"scale {app_id} from {target} to {final}", app_id, count=final))
+        if policy.weighted:
+            steps.append(_serves(policy, app_id, final))
     return Plan("deploy", "promoted", old, app_id, colour, created, target, old.turnable, tuple(steps), notes)
 
 
@@ -208,13 +230,24 @@ def _promote(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
     if new is None:
         return Plan("promote", "unchanged", old, None, None, old.instances, old.instances, False, ())
     target = new.target or _live_count(old, new, policy)
-    steps = (
-        _healthy(new.app_id, new.instances),
-        *_checked(policy, new.app_id),
-        *_shift(new, old, target, policy, idle_tasks, trim=True),
-        _retire(old, new),
+    steps = [_healthy(new.app_id, new.instances), *_checked(policy, new.app_id)]
+    if policy.canary:
+        let_in, paused = _let_in(new, old, target, policy, idle_tasks, approved=True)
+        steps += let_in
+        if paused:
+            return _paused("promote", old, new, target, steps, ())
+    else:
+        steps += _shift(new, old, target, policy, idle_tasks, trim=True)
+    steps.append(_retire(old, new))
+    return Plan("promote", "promoted", old, new.app_id, new.colour, new.instances, target, False, tuple(steps))
+
+
+def _paused(goal: str, old: Colour, new: Colour, target: int, steps: Sequence[Step], notes: Sequence[str]) -> Plan:
+    note = f"{new.app_id} stays at this stage until a person decides: zdd.rollout.promote or zdd.rollout.rollback."
+    instances = new.instances
+    return Plan(
+        goal, "paused", old, new.app_id, new.colour, instances, target, old.turnable, tuple(steps), (*notes, note)
     )
-    return Plan("promote", "promoted", old, new.app_id, new.colour, new.instances, target, False, steps)
 
 
 def _roll_back(group: Group, policy: Policy, idle_tasks: IdleTasks) -> Plan:
@@ -245,12 +278,13 @@ def _live_count(old: Colour, new: Colour | None, policy: Policy) -> int:
     """How many instances the live version is meant to have.
 
     A touch that was interrupted leaves one instance too many in one of the two apps, a turn by reduction one too few;
-    the label of the old app tells what is right where it agrees with one of them. In batches the old app has been
-    reduced already, and its own target, or that of the new one, tells the count.
+    the label of the old app tells what is right where it agrees with one of them. In batches, and with a canary by
+    counts, the old app has been reduced already, and the target of the new one tells the count.
     """
     if new is None:
         return old.instances
-    if policy.batch_size is None and abs(old.instances - new.instances) == 1:
+    shared = old.instances + new.instances <= (new.target or 0) + 1
+    if policy.batch_size is None and not shared and abs(old.instances - new.instances) == 1:
         if old.target in (old.instances, new.instances):
             return old.target
         return min(old.instances, new.instances)
@@ -264,7 +298,7 @@ def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> 
     if new is None:
         title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
         steps.append(Step("create", title, app_id, old.app_id, count, warm=warm))
-    elif warm and _leaks(old, new, policy):
+    elif warm and not policy.weighted and _leaks(old, new, policy):
         steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 
@@ -275,6 +309,8 @@ def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: Id
     After each share the drained tasks are removed, so that both apps together never have more than ``target`` plus one
     batch; the last share stays, warm, for the bake.
     """
+    if policy.weighted and policy.batch_size is None:
+        return _turn(to, away, target, policy)
     steps: list[Step] = []
     receiving, left = min(to.instances, target), away.instances
     batch = policy.batch_size or target
@@ -284,29 +320,154 @@ def _shift(to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: Id
         idle = min(left, idle_tasks(receiving, left, to.target or target))
         if idle:
             everything = idle == left
-            what = "all traffic" if everything else "the next share of the traffic"
-            title = f"{what} goes to {to.app_id}"
-            counts = {"count": receiving, "other_count": left, "trim": trim, "all_traffic": everything}
-            steps.append(Step("switched", title, to.app_id, away.app_id, **counts))
-            title = f"{idle} tasks of {away.app_id} finish what they are doing"
-            steps.append(Step("drained", title, away.app_id, to.app_id, idle))
-            if policy.pending_operations:
-                title = f"{idle} tasks of {away.app_id} have no pending operations"
-                steps.append(Step("quiet", title, away.app_id, to.app_id, idle))
+            steps += _take_over(to, away, receiving, left, idle, policy, trim=trim)
             if everything:
                 return steps
-            title = f"remove these {idle} tasks of {away.app_id}"
-            steps.append(Step("reduce", title, away.app_id, to.app_id, idle))
+            steps.append(_reduce(away, to, idle))
             left -= idle
         if receiving < target:
-            title = f"scale {to.app_id} from {receiving} to {min(target, receiving + batch)}"
+            steps.append(_scale(to.app_id, receiving, min(target, receiving + batch)))
             receiving = min(target, receiving + batch)
-            steps += [Step("scale", title, to.app_id, count=receiving)]
         elif not idle:
             raise InvalidInput(
                 "cannot_turn",
                 f"{to.app_id} with {receiving} tasks cannot take the traffic of the {left} tasks of {away.app_id}.",
             )
+
+
+def _take_over(
+    to: Colour, away: Colour, receiving: int, left: int, idle: int, policy: Policy, *, trim: bool
+) -> list[Step]:
+    """``idle`` of ``left`` tasks of ``away`` lose their traffic to ``receiving`` tasks of ``to``, and are drained."""
+    everything = idle == left
+    what = "all traffic" if everything else "the next share of the traffic"
+    counts = {"count": receiving, "other_count": left, "trim": trim, "all_traffic": everything, "idle": idle}
+    share = 100.0 if everything and policy.weighted else None
+    switched = Step("switched", f"{what} goes to {to.app_id}", to.app_id, away.app_id, share=share, **counts)
+    return [switched, *_drained(away, to, idle, policy)]
+
+
+def _turn(to: Colour, away: Colour, target: int, policy: Policy) -> list[Step]:
+    """All traffic at once, by weight: as soon as ``to`` has its whole count."""
+    steps = [] if to.instances >= target else [_scale(to.app_id, to.instances, target)]
+    return [
+        *steps,
+        *_take_over(to, away, max(target, to.instances), away.instances, away.instances, policy, trim=False),
+    ]
+
+
+def _drained(away: Colour, to: Colour, idle: int, policy: Policy) -> list[Step]:
+    title = f"{idle} tasks of {away.app_id} finish what they are doing"
+    steps = [Step("drained", title, away.app_id, to.app_id, idle)]
+    if policy.pending_operations:
+        title = f"{idle} tasks of {away.app_id} have no pending operations"
+        steps.append(Step("quiet", title, away.app_id, to.app_id, idle))
+    return steps
+
+
+def _reduce(away: Colour, to: Colour, idle: int) -> Step:
+    return Step("reduce", f"remove these {idle} tasks of {away.app_id}", away.app_id, to.app_id, idle)
+
+
+def _scale(app_id: str, before: int, count: int) -> Step:
+    return Step("scale", f"scale {app_id} from {before} to {count}", app_id, count=count)
+
+
+def _serves(policy: Policy, app_id: str, count: int) -> Step:
+    share = 100.0 if policy.weighted else None
+    return Step("switched", f"every LB serves {app_id}", app_id, count=count, share=share)
+
+
+def _let_in(
+    to: Colour, away: Colour, target: int, policy: Policy, idle_tasks: IdleTasks, *, approved: bool
+) -> tuple[list[Step], bool]:
+    """Let the new version in, stage by stage, from where it is; whether the plan ends at a pause.
+
+    What was reached already is not done again, but it is watched once more: nobody knows how long it has been. With
+    ``approved`` a person has decided that the stage that was reached is good.
+    """
+    steps: list[Step] = []
+    stages = policy.canary
+    reached = max((index for index, stage in enumerate(stages) if _is_reached(stage, to, away, target)), default=-1)
+    receiving, left = to.instances, away.instances
+    for index, stage in enumerate(stages):
+        if index < reached:
+            continue
+        last = index == len(stages) - 1
+        if index > reached or last:  # the last one also shows which tasks of the old version are to be drained
+            added, receiving, left = _next_stage(stage, to, away, receiving, left, target, policy, idle_tasks)
+            steps += added
+        elif stage.weight and not _is_agreed(stage, to):
+            steps.append(_weigh(stage, to, away, receiving, left))
+        if index == reached and approved:
+            continue
+        if stage.bake_seconds:
+            steps.append(_bake(to, away, receiving, stage.bake_seconds, stage.weight))
+        if stage.pause and not last:
+            return steps, True
+    return steps, False
+
+
+def _is_reached(stage: Stage, to: Colour, away: Colour, target: int) -> bool:
+    if to.healthy < stage.instances:
+        return False
+    if stage.weight is not None:
+        return (to.share or 0) >= stage.weight - _SAME_SHARE
+    if stage.instances == target:
+        return to.traffic is Traffic.ALL
+    return away.instances <= max(0, target - stage.instances)
+
+
+def _is_agreed(stage: Stage, to: Colour) -> bool:
+    return (to.lowest_share or 0) >= (stage.weight or 0) - _SAME_SHARE
+
+
+def _next_stage(
+    stage: Stage,
+    to: Colour,
+    away: Colour,
+    receiving: int,
+    left: int,
+    target: int,
+    policy: Policy,
+    idle_tasks: IdleTasks,
+) -> tuple[list[Step], int, int]:
+    """The steps of one stage, and the counts of both apps after it."""
+    steps: list[Step] = []
+    if receiving < stage.instances:
+        steps.append(_scale(to.app_id, receiving, stage.instances))
+        receiving = stage.instances
+    if stage.weight is not None:
+        if stage.weight == 100:
+            steps += _take_over(to, away, receiving, left, left, policy, trim=False)
+        elif stage.weight:
+            steps.append(_weigh(stage, to, away, receiving, left))
+        return steps, receiving, left
+    if stage.instances == target:
+        now_to, now_away = replace(to, instances=receiving), replace(away, instances=left)
+        return [*steps, *_shift(now_to, now_away, target, policy, idle_tasks, trim=True)], receiving, left
+    while left > max(0, target - stage.instances):
+        idle = min(left - (target - stage.instances), idle_tasks(receiving, left, to.target or target))
+        if idle < 1:
+            raise InvalidInput(
+                "cannot_turn",
+                f"{to.app_id} with {receiving} tasks cannot take the traffic of a task of {away.app_id}, which has "
+                f"{left}.",
+            )
+        steps += [*_take_over(to, away, receiving, left, idle, policy, trim=True), _reduce(away, to, idle)]
+        left -= idle
+    return steps, receiving, left
+
+
+def _weigh(stage: Stage, to: Colour, away: Colour, receiving: int, left: int) -> Step:
+    title = f"{stage.weight:g} % of the traffic go to {to.app_id}"
+    counts = {"count": receiving, "other_count": left, "all_traffic": False}
+    return Step("switched", title, to.app_id, away.app_id, share=stage.weight, **counts)
+
+
+def _bake(new: Colour, old: Colour, count: int, seconds: float, share: float | None = None) -> Step:
+    title = f"watch {new.app_id} for {seconds:g} s; {old.app_id} stays warm"
+    return Step("bake", title, new.app_id, old.app_id, count, seconds=seconds, share=share)
 
 
 def _healthy(app_id: str, count: int) -> Step:
@@ -323,7 +484,8 @@ def _leaks(old: Colour, new: Colour, policy: Policy) -> bool:
         return False  # the rest of a switch to it: its checks have passed
     if new.traffic is Traffic.NONE:
         return new.healthy < new.instances
-    return new.traffic is Traffic.SOME and policy.batch_size is None and old.instances >= (new.target or 0)
+    at_once = policy.batch_size is None and not policy.canary
+    return new.traffic is Traffic.SOME and at_once and old.instances >= (new.target or 0)
 
 
 def _checked(policy: Policy, app_id: str) -> list[Step]:
@@ -331,10 +493,7 @@ def _checked(policy: Policy, app_id: str) -> list[Step]:
 
 
 def _baked(new: Colour, old: Colour, target: int, policy: Policy) -> list[Step]:
-    if not policy.bake_seconds:
-        return []
-    title = f"watch {new.app_id} for {policy.bake_seconds:g} s; {old.app_id} stays warm"
-    return [Step("bake", title, new.app_id, old.app_id, target)]
+    return [_bake(new, old, target, policy.bake_seconds)] if policy.bake_seconds else []
 
 
 def _retire(app: Colour, other: Colour) -> Step:

@@ -38,6 +38,10 @@ class Colour:
     turnable: bool
     why_not: str | None = None
     busy: bool = False  # a deployment of the platform is in progress
+    # Percent of the requests that the LB which sends it most, and the one which sends it least, gives to it; both are
+    # None where the traffic follows the counts.
+    share: float | None = None
+    lowest_share: float | None = None
 
 
 @dataclass(frozen=True)

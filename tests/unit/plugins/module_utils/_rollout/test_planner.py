@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.zdd.rollout.plugins.module_utils._errors import InvalidInput
+from ansible_collections.zdd.rollout.plugins.module_utils._rollout.canary import stages
 from ansible_collections.zdd.rollout.plugins.module_utils._rollout.planner import Plan, Policy, Step, Wanted, plan
 from ansible_collections.zdd.rollout.plugins.module_utils._rollout.state import Colour, Group, Traffic
 
@@ -278,3 +279,116 @@ def test_a_switch_that_was_interrupted_goes_on_and_not_back(traffic: Traffic) ->
 
     assert "warmed" not in names(made)
     assert made.target == 4
+
+
+def canary(*steps: dict[str, object], live: int = 4, weighted: bool = False) -> Policy:
+    return Policy(canary=stages(steps, live, weighted=weighted), weighted=weighted)
+
+
+def test_a_canary_by_counts_takes_the_place_of_drained_old_tasks() -> None:
+    made = deploy(ONE, canary({"instances": 1, "bake": 60}))
+
+    assert names(made) == [
+        *("create", "healthy", "switched", "drained", "reduce", "bake"),
+        *("scale", "switched", "drained", "retire"),
+    ]
+    assert [step.count for step in made.steps if step.name in ("create", "reduce", "scale")] == [1, 1, 4]
+
+
+def test_a_canary_by_weight_leaves_the_old_app_whole_until_it_is_drained() -> None:
+    made = deploy(ONE, canary({"instances": 1}, {"weight": 5, "bake": 9}, {"weight": 50}, weighted=True))
+
+    assert names(made) == [
+        *("create", "healthy", "switched", "bake", "scale", "switched", "scale", "switched", "drained", "retire"),
+    ]
+    assert [step.share for step in made.steps if step.name == "switched"] == [5, 50, 100]
+    assert [step.count for step in made.steps if step.name == "scale"] == [2, 4]
+
+
+def test_a_pause_ends_the_plan_and_promoting_goes_on_behind_it() -> None:
+    policy = canary({"weight": 25, "bake": 5, "pause": True}, {"weight": 50, "bake": 7}, weighted=True)
+    paused = deploy(ONE, policy)
+    there = colour("/web-green", 1, Traffic.SOME, target=4, share=25.2, lowest_share=24.9)
+    group = Group("web", BLUE, there)
+
+    assert (paused.result, paused.steps[-1].name) == ("paused", "bake")
+    again = deploy(group, policy, replace(WANTED, same_as=frozenset({"/web-green"})))
+    assert (again.result, names(again)) == ("paused", ["healthy", "bake"])
+    promoted = plan(group, "promote", policy, None, idle_tasks)
+    assert [(step.share, step.seconds) for step in promoted.steps if step.name in ("switched", "bake")] == [
+        *((50, 0), (50, 7), (100, 0)),
+    ]
+    assert promoted.result == "promoted"
+
+
+def test_an_lb_that_forgot_the_canary_is_told_its_share_again() -> None:
+    policy = canary({"weight": 5}, {"weight": 25, "bake": 9}, weighted=True)
+    there = colour("/web-green", 1, Traffic.SOME, target=4, share=25, lowest_share=0)
+
+    made = deploy(Group("web", BLUE, there), policy, replace(WANTED, same_as=frozenset({"/web-green"})))
+
+    assert [(step.name, step.share) for step in made.steps][1:3] == [("switched", 25), ("bake", 25)]
+
+
+def test_with_weights_going_back_needs_no_count_and_no_touch() -> None:
+    there = colour("/web-green", 1, Traffic.SOME, target=4, share=25, lowest_share=25)
+
+    made = plan(Group("web", BLUE, there), "rollback", Policy(weighted=True), None, idle_tasks)
+
+    assert names(made) == ["switched", "drained", "retire"]
+    assert made.steps[0].share == 100
+
+
+def test_a_canary_of_three_is_no_interrupted_touch() -> None:
+    """Two old and one new of three: the count that the old version goes back to is three."""
+    group = Group("web", colour("/web-blue", 2, Traffic.SOME, target=3), colour("/web-green", 1, target=3))
+
+    made = plan(group, "rollback", Policy(), None, idle_tasks)
+
+    assert made.target == 3
+
+
+canaries = st.lists(st.integers(1, 30), min_size=1, max_size=5, unique=True).map(sorted)
+
+
+@given(live=st.integers(1, 30), counts=canaries, data=st.data())
+def test_a_canary_by_counts_interrupted_after_any_step_is_finished_or_taken_back(
+    live: int, counts: list[int], data: st.DataObject
+) -> None:
+    steps = [{"instances": count} for count in counts if count <= live]
+    policy = canary(*steps, live=live)
+    made = deploy(Group("web", colour("/web-blue", live), None), policy)
+    world = World({"/web-blue": live}, "/web-blue", live)
+    for step in made.steps[: data.draw(st.integers(1, len(made.steps)))]:
+        world.apply(step)
+    if len(world.counts) == 1:
+        return
+    goal = data.draw(st.sampled_from(["deploy", "promote", "rollback"]))
+    given_policy = data.draw(st.sampled_from([policy, Policy()]))
+    group = Group(
+        "web",
+        colour("/web-blue", world.counts["/web-blue"], Traffic.SOME, target=live),
+        colour("/web-green", world.counts["/web-green"], Traffic.SOME, target=live),
+    )
+
+    rest = plan(group, goal, given_policy, replace(WANTED, same_as=frozenset({"/web-green"})), idle_tasks)
+    for step in rest.steps:
+        world.apply(step)
+
+    assert world.counts == {"/web-blue" if goal == "rollback" else "/web-green": live}
+
+
+@given(weights=st.lists(st.integers(1, 99), min_size=1, max_size=6, unique=True).map(sorted), live=st.integers(1, 30))
+def test_a_canary_by_weight_never_goes_back_nor_removes_what_has_traffic(weights: list[int], live: int) -> None:
+    policy = canary(*({"weight": weight} for weight in weights), live=live, weighted=True)
+    made = deploy(Group("web", colour("/web-blue", live), None), policy)
+
+    shares = [step.share for step in made.steps if step.name == "switched"]
+    assert shares == [*weights, 100]
+    order = names(made)
+    assert order[-2:] == ["drained", "retire"]
+    count = 0
+    for step in made.steps:
+        count = step.count if step.name in ("create", "scale") else count
+        if step.name == "switched":
+            assert count >= live * step.share / 100
