@@ -4,7 +4,7 @@
 """Put deployments that the real zdd.py left half done (``tests/recordings/zdd-states``) into a sandbox, alive.
 
 The apps get the recorded labels and counts. They are created and scaled in the recorded order, since marathon-lb asks
-which one was scaled last: an app that had grown grows by one here too, one that had been reduced loses a task by its id.
+which one was scaled last: an app that had grown grows by one here too, one that had shrunk loses a task by its id.
 
 ::
 
@@ -68,8 +68,8 @@ def recorded_servers(name: str) -> dict[str, Counter[str]]:
 def definitions(name: str, place: Place = Place()) -> list[Json]:
     """The recorded apps as definitions of the test service at ``place``, the one that was created first at the front.
 
-    Marathon kills a task that fails its check so often, whatever it is doing: it gets more time here, since a test's
-    machine is slow. ``port`` is the recorded one where that is the service port of zdd.py's alternative.
+    Marathon kills a task that fails its check often enough, whatever it is doing: it gets more time here, since a
+    test's machine is slow.
     """
     apps = sorted(recording(name)["apps"], key=_created)
     return [_definition(app, place) for app in apps]
