@@ -29,6 +29,8 @@ The line of JSON:
   lbs        one object per load balancer: url (statistics and the other endpoints of marathon-lb's port 9090),
              host (service ports are bound on this address only), socket and tcp_socket (HAProxy's runtime API),
              config (path of HAProxy's configuration)
+  plain_lbs  one object per ordinary HAProxy (--plain-lbs): host, url (of its frontend), backend (its name), socket and
+             tcp_socket (runtime API), master_socket, config
   control    URL of the control API (below)
   agents     id, host, cpus and mem of each agent
   service    the test service's command; as $SANDBOX_SERVICE in the environment of each task,
@@ -39,11 +41,14 @@ The control API speaks JSON:
   GET /requests      {"by_agent": {"<User-Agent>": count}, "log": [{"t", "method", "path", "agent", "status"}]}:
                      what Marathon was asked; DELETE /requests forgets it
   GET /lbs           [{"changes", "reloads", "up", "pids"}]: configurations written, reloads of HAProxy
+  GET /plain_lbs     [{"reloads", "up", "pids"}]
   POST /faults       {"kind": ..., ...} starts a fault; DELETE /faults ends all
   kinds of faults    marathon_status {status, count|seconds, path}, marathon_drop {count|seconds, after, path},
                      marathon_slow {delay, seconds}, events_drop {}, events_off {seconds}, leader_change {seconds},
                      no_offers {seconds}, task_kill {task|app}, task_unhealthy {app, after}, auth_expire {},
-                     lb_down {lb, seconds}, lb_reload {lb}, lb_slow {lb, delay}, getpids_off {lb}
+                     lb_down {lb, seconds}, lb_reload {lb}, lb_slow {lb, delay}, getpids_off {lb},
+                     plain_lb_reload {lb, keep_state} (dynamic servers are lost; the state of the others too, unless it
+                     is written to the state file before), plain_lb_down {lb, seconds}
 
 Example:
   python -m tests.sandbox serve --marathon 127.0.0.1:8080 --lb 127.0.0.1:9090
@@ -99,7 +104,28 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "bound on HOST, and on the same HOST they are shared: each connection gets to one of them (default: each has "
         "a host of its own in the network)",
     )
-    add("--lbs", metavar="N", type=_count, default=1, help="number of load balancers without --lb (default: 1)")
+    add(
+        "--lbs",
+        metavar="N",
+        type=_count_or_none,
+        default=1,
+        help="number of load balancers without --lb (default: 1; 0 is possible with --plain-lbs)",
+    )
+    add(
+        "--plain-lbs",
+        metavar="N",
+        type=_few,
+        default=0,
+        help="number of ordinary HAProxy, each with a host of its own, one frontend, one empty backend, a runtime and "
+        "a master socket (default: none)",
+    )
+    add(
+        "--plain-slots",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="slots (server-template, with a cookie) in the backend of each ordinary HAProxy (default: none)",
+    )
     add("--agents", metavar="N", type=_count, default=4, help="number of agents that run tasks (default: 4)")
     add("--agent-cpus", metavar="CPUS", type=float, default=16.0, help="cores of each agent (default: 16)")
     add("--agent-mem", metavar="MIB", type=float, default=16384.0, help="memory of each agent (default: 16384)")
@@ -146,6 +172,8 @@ def _serve(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
     lbs = tuple(chosen.lb)
     if len(set(lbs)) != len(lbs):
         parser.error("argument --lb: the addresses have to differ")
+    if not chosen.lbs and not chosen.plain_lbs:
+        parser.error("argument --lbs: expected a number from 1 to 64, got '0'")
     if chosen.http_credentials and ":" not in chosen.http_credentials:
         parser.error("argument --http-credentials: expected USER:PASSWORD")
     options = Options(
@@ -161,6 +189,8 @@ def _serve(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
         nbthread=chosen.nbthread,
         http_credentials=chosen.http_credentials,
         dcos_auth=chosen.dcos_auth,
+        plain_lb_count=chosen.plain_lbs,
+        plain_slots=chosen.plain_slots,
         workdir=chosen.workdir or Path(tempfile.mkdtemp(prefix="zdd-sandbox-")),
     )
 
@@ -214,6 +244,16 @@ def _network(text: str) -> str:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 64:
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 64, got {text!r}")
+    return int(text)
+
+
+def _count_or_none(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
+def _few(text: str) -> int:
+    if not text.isdecimal() or int(text) > 20:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 20, got {text!r}")
     return int(text)
 
 

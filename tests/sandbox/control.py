@@ -9,12 +9,15 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from tests.sandbox.marathon import MarathonStandIn
 from tests.sandbox.marathon_lb import MarathonLbStandIn
+from tests.sandbox.plain_lb import PlainLb
+
+Balancer = TypeVar("Balancer", MarathonLbStandIn, PlainLb)
 
 MARATHON_FAULTS = (
     "marathon_status",
@@ -31,21 +34,26 @@ MARATHON_FAULTS = (
 
 
 class Control:
-    """Serves the control API; ``lbs`` may still grow until ``start``."""
+    """Serves the control API; ``lbs`` and ``plain_lbs`` may still grow until ``start``."""
 
-    def __init__(self, marathon: MarathonStandIn, lbs: Sequence[MarathonLbStandIn]) -> None:
+    def __init__(
+        self, marathon: MarathonStandIn, lbs: Sequence[MarathonLbStandIn], plain_lbs: Sequence[PlainLb]
+    ) -> None:
         self.url = ""
         self._marathon = marathon
         self._lbs = lbs
+        self._plain_lbs = plain_lbs
         self._runner: web.AppRunner | None = None
-        self._returning: dict[int, asyncio.Task[None]] = {}
-        self._down: set[int] = set()
+        self._returning: dict[MarathonLbStandIn | PlainLb, asyncio.Task[None]] = {}
+        self._down: list[MarathonLbStandIn | PlainLb] = []
         self._faults: dict[str, Callable[..., Any]] = {
             **{name: getattr(marathon, name) for name in MARATHON_FAULTS},
             "lb_down": self._lb_down,
             "lb_reload": self._lb_reload,
             "lb_slow": self._lb_slow,
             "getpids_off": self._getpids_off,
+            "plain_lb_reload": self._plain_lb_reload,
+            "plain_lb_down": self._plain_lb_down,
         }
 
     async def start(self, host: str, port: int) -> None:
@@ -56,6 +64,7 @@ class Control:
                 web.get("/requests", self._get_requests),
                 web.delete("/requests", self._delete_requests),
                 web.get("/lbs", self._get_lbs),
+                web.get("/plain_lbs", self._get_plain_lbs),
                 web.post("/faults", self._post_faults),
                 web.delete("/faults", self._delete_faults),
             ]
@@ -97,6 +106,9 @@ class Control:
             [{"changes": lb.changes, "reloads": lb.reloads, "up": lb.up, "pids": lb.pids()} for lb in self._lbs]
         )
 
+    async def _get_plain_lbs(self, request: web.Request) -> web.Response:
+        return web.json_response([{"reloads": lb.reloads, "up": lb.up, "pids": lb.pids()} for lb in self._plain_lbs])
+
     async def _post_faults(self, request: web.Request) -> web.Response:
         """Start a fault. 400 with a message for unknown kinds and fields."""
         try:
@@ -125,29 +137,38 @@ class Control:
             task.cancel()
         await asyncio.gather(*self._returning.values(), return_exceptions=True)
         self._returning.clear()
-        for number in sorted(self._down):
-            await self._return(number)
+        for lb in list(self._down):
+            await self._return(lb)
         return web.json_response({})
 
     async def _lb_down(self, lb: int = 0, seconds: float | None = None) -> None:
         """Kill an LB, HAProxy and all; it is started again after ``seconds``, else when all faults are ended."""
-        stopped = self._lb(lb)
+        await self._take_down(self._lb(lb), seconds)
+
+    async def _plain_lb_down(self, lb: int = 0, seconds: float | None = None) -> None:
+        """The same for an ordinary HAProxy."""
+        await self._take_down(self._plain_lb(lb), seconds)
+
+    async def _take_down(self, lb: MarathonLbStandIn | PlainLb, seconds: float | None) -> None:
         if lb not in self._down:
-            self._down.add(lb)
-            await stopped.stop()
+            self._down.append(lb)
+            await lb.stop()
         if seconds is not None:
             self._returning[lb] = asyncio.create_task(self._return_after(lb, seconds))
 
-    async def _return_after(self, lb: int, seconds: float) -> None:
+    async def _return_after(self, lb: MarathonLbStandIn | PlainLb, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._return(lb)
 
-    async def _return(self, lb: int) -> None:
-        await self._lbs[lb].start()
-        self._down.discard(lb)
+    async def _return(self, lb: MarathonLbStandIn | PlainLb) -> None:
+        await lb.start()
+        self._down.remove(lb)
 
     def _lb_reload(self, lb: int = 0) -> None:
         self._lb(lb).reload(certainly=True)
+
+    async def _plain_lb_reload(self, lb: int = 0, keep_state: bool = False) -> None:
+        await self._plain_lb(lb).reload(keep_state=keep_state)
 
     def _lb_slow(self, delay: float, lb: int = 0) -> None:
         self._lb(lb).delay = delay
@@ -157,9 +178,16 @@ class Control:
             each.getpids(answered=False)
 
     def _lb(self, number: int) -> MarathonLbStandIn:
-        if not 0 <= number < len(self._lbs):
-            raise LookupError(f"there are {len(self._lbs)} load balancers, counted from 0, and no number {number}")
-        return self._lbs[number]
+        return _numbered(self._lbs, number, "load balancers")
+
+    def _plain_lb(self, number: int) -> PlainLb:
+        return _numbered(self._plain_lbs, number, "ordinary HAProxy")
+
+
+def _numbered(lbs: Sequence[Balancer], number: int, kind: str) -> Balancer:
+    if not 0 <= number < len(lbs):
+        raise LookupError(f"there are {len(lbs)} {kind}, counted from 0, and no number {number}")
+    return lbs[number]
 
 
 def _refused(text: str) -> web.Response:

@@ -63,6 +63,7 @@ class Running:
         self.process = process
         self.marathon: list[str] = description["marathon"]
         self.lbs: list[dict[str, Any]] = description["lbs"]
+        self.plain_lbs: list[dict[str, Any]] = description["plain_lbs"]
         self.control: str = description["control"]
         self.agents: list[dict[str, Any]] = description["agents"]
         self.service: list[str] = description["service"]
@@ -107,6 +108,10 @@ class Running:
     def lb_state(self) -> list[dict[str, Any]]:
         """Return for each LB its ``changes``, ``reloads``, ``up`` and ``pids``."""
         return self._ask("GET", "/lbs")
+
+    def plain_lb_state(self) -> list[dict[str, Any]]:
+        """Return for each ordinary HAProxy its ``reloads``, ``up`` and ``pids``."""
+        return self._ask("GET", "/plain_lbs")
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         request = urllib.request.Request(

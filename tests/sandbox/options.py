@@ -17,7 +17,8 @@ class Options:
 
     ``workdir`` gets all files.
     ``network`` is the first three bytes of a loopback /24, ``None`` for a free one. ``lbs`` are the addresses of
-    statistics; without them ``lb_count`` load balancers get addresses in the network.
+    statistics; without them ``lb_count`` load balancers get addresses in the network. ``plain_lb_count`` is how many
+    ordinary HAProxy there are, ``plain_slots`` how many slots the backend of each has.
     """
 
     workdir: Path
@@ -33,3 +34,5 @@ class Options:
     nbthread: int = 1
     http_credentials: str | None = None
     dcos_auth: bool = False
+    plain_lb_count: int = 0
+    plain_slots: int = 0

@@ -23,11 +23,12 @@ from tests.sandbox.marathon import Agent, MarathonStandIn
 from tests.sandbox.marathon_lb import MarathonLbStandIn
 from tests.sandbox.marathon_lb.haproxy import HaproxyMissing, haproxy_path
 from tests.sandbox.options import Address, Options
+from tests.sandbox.plain_lb import BACKEND, PlainLb
 
 SERVICE = [sys.executable, "-S", "-E", str(Path(__file__).parent / "service.py")]
 
 # Last bytes of the default addresses in the sandbox's network.
-MARATHON, CONTROL, FIRST_LB, FIRST_AGENT = 1, 2, 11, 101
+MARATHON, CONTROL, FIRST_LB, FIRST_PLAIN_LB, FIRST_AGENT = 1, 2, 11, 76, 101
 
 
 class CannotStart(Exception):
@@ -57,7 +58,9 @@ class Sandbox:
         self._control_address = options.control or (f"{network}.{CONTROL}", 0)
         self._fixed = [*options.marathon, *options.lbs, *([options.control] if options.control else [])]
         self._options = options
-        self._control = Control(self.marathon, self.lbs)
+        self.plain_lbs: list[PlainLb] = []
+        self._plain_hosts = [f"{network}.{FIRST_PLAIN_LB + number}" for number in range(options.plain_lb_count)]
+        self._control = Control(self.marathon, self.lbs, self.plain_lbs)
 
     async def start(self) -> None:
         """Start all parts. Raises :class:`CannotStart` when an address is taken."""
@@ -78,12 +81,20 @@ class Sandbox:
                     dcos_login=options.dcos_auth,
                 )
             )
-        await asyncio.gather(*(lb.start() for lb in self.lbs), self._control.start(*self._control_address))
+        self.plain_lbs.extend(
+            PlainLb(host, self.workdir / f"plain{number}", slots=options.plain_slots, nbthread=options.nbthread)
+            for number, host in enumerate(self._plain_hosts)
+        )
+        await asyncio.gather(
+            *(lb.start() for lb in self.lbs),
+            *(lb.start() for lb in self.plain_lbs),
+            self._control.start(*self._control_address),
+        )
 
     async def stop(self) -> None:
         """Stop all parts, tasks included."""
         await self._control.stop()
-        await asyncio.gather(*(lb.stop() for lb in self.lbs))
+        await asyncio.gather(*(lb.stop() for lb in [*self.lbs, *self.plain_lbs]))
         await self.marathon.stop()
 
     def description(self) -> dict[str, Any]:
@@ -99,6 +110,18 @@ class Sandbox:
                     "config": str(lb.config),
                 }
                 for lb in self.lbs
+            ],
+            "plain_lbs": [
+                {
+                    "host": lb.host,
+                    "url": lb.url,
+                    "backend": BACKEND,
+                    "socket": str(lb.socket),
+                    "tcp_socket": lb.tcp_socket,
+                    "master_socket": str(lb.master_socket),
+                    "config": str(lb.config),
+                }
+                for lb in self.plain_lbs
             ],
             "control": self._control.url,
             "agents": [

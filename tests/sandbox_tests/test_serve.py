@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 import requests
 
+from ansible_collections.zdd.rollout.plugins.module_utils._haproxy import stats
+from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.runtime import Runtime
 from tests.sandbox import launch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -60,6 +62,14 @@ def deploy(sandbox: launch.Running, **overrides: Any) -> list[str]:
     for url in urls:
         until(lambda url=url: requests.get(url, timeout=5).status_code == 200)
     return urls
+
+
+def ask(path: str, line: str) -> str:
+    """The answers of a runtime socket to a line of commands."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(f"{line}\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
 def processes_of(workdir: Path, host: str) -> list[str]:
@@ -300,6 +310,43 @@ def test_the_other_faults_of_an_lb() -> None:
         until(lambda: requests.get(f"{sandbox.marathon[0]}/v2/apps/web", timeout=30).json()["app"]["tasksHealthy"] == 2)
         assert sandbox.lb_state()[0]["changes"] == before["changes"]
         until(lambda: sandbox.lb_state()[0]["changes"] > before["changes"])
+
+
+def test_an_ordinary_haproxy_forgets_dynamic_servers_at_a_reload_and_slots_without_the_state_file() -> None:
+    with launch.start(lbs=0, plain_lbs=2, plain_slots=2) as sandbox:
+        lb, other = sandbox.plain_lbs
+        runtime = Runtime.at(lb["socket"])
+        commands = "set server web/slot1 addr 127.1.2.3 port 4567; set server web/slot1 state drain"
+
+        def addresses() -> dict[str, str]:
+            rows = stats.server_rows(runtime.table(), "lb", "show stat")
+            return {name: row.address for (_backend, name), row in rows.items()}
+
+        unused = {"slot1": "0.0.0.0:80", "slot2": "0.0.0.0:80"}
+        assert (sandbox.lbs, addresses()) == ([], unused)
+        ask(lb["socket"], f"add server web/added 127.1.2.3:4568; {commands}")
+        assert addresses() == {"slot1": "127.1.2.3:4567", "slot2": "0.0.0.0:80", "added": "127.1.2.3:4568"}
+
+        sandbox.fault("plain_lb_reload", keep_state=True)
+        assert addresses() == {"slot1": "127.1.2.3:4567", "slot2": "0.0.0.0:80"}
+        assert runtime.server_states("web") == {"slot1": "drain", "slot2": "maint"}
+        sandbox.fault("plain_lb_reload")
+        assert addresses() == unused
+
+        ask(other["socket"], f"{commands}")
+        sandbox.fault("plain_lb_down", lb=1)
+        assert [state["up"] for state in sandbox.plain_lb_state()] == [True, False]
+        with pytest.raises(ValueError, match=r"^The fault cannot be started"):
+            sandbox.fault("plain_lb_reload", lb=1)
+        sandbox.clear_faults()
+        runtime = Runtime.at(other["tcp_socket"])
+        assert addresses() == unused
+        assert {worker.is_old for worker in Runtime.at(other["master_socket"]).workers()} == {False}
+
+
+def test_a_sandbox_without_any_lb_is_refused() -> None:
+    with pytest.raises(launch.StartFailed, match="argument --lbs: expected a number from 1 to 64, got '0'"):
+        launch.start(lbs=0)
 
 
 @pytest.mark.parametrize("fault", [{"kind": "lb_slow"}, {"kind": "lb_down", "lb": 5}, {"kind": "lb_down", "x": 1}])

@@ -11,15 +11,18 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
-from tests.sandbox.marathon_lb.template import Place
+from tests.sandbox.marathon_lb.template import Files
 
 # After a reload marathon-lb looks for a new pid this often, and reloads again when there is none for so long.
 LOOK = 0.1
 RELOAD_INTERVAL = 10.0
 MAX_RELOADS = 10
+# The kernel's limit is 107; HAProxy binds a temporary name beside the socket during a reload.
+LONGEST_SOCKET_PATH = 90
 
 
 class HaproxyMissing(Exception):
@@ -35,11 +38,43 @@ def haproxy_path() -> str:
     return found
 
 
-class Haproxy:
-    """The master process and its workers. ``log`` gets what happens, HAProxy's own output goes to a file beside it."""
+def check_length(socket_path: Path) -> None:
+    """Raise ``ValueError`` when HAProxy cannot bind this UNIX socket."""
+    if len(str(socket_path)) > LONGEST_SOCKET_PATH:
+        raise ValueError(f"{socket_path} is too long a path for a socket: use a shorter work folder.")
 
-    def __init__(self, place: Place, log: logging.Logger) -> None:
+
+def free_port(host: str, preferred: int) -> int:
+    """Return ``preferred`` when it is free on ``host``, else another port that is. Raises ``OSError``."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return probe.getsockname()[1]
+    raise OSError(f"There is no free port on {host}.")
+
+
+def logger(file: Path) -> logging.Logger:
+    """Return a logger that writes to ``file`` only."""
+    log = logging.getLogger(f"sandbox.{file}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not log.handlers:
+        handler = logging.FileHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+    return log
+
+
+class Haproxy:
+    """The master process and its workers. ``log`` gets what happens, HAProxy's own output goes to a file beside it.
+
+    ``master_socket`` is where the master listens (``haproxy -S``), ``None`` for nowhere.
+    """
+
+    def __init__(self, place: Files, log: logging.Logger, master_socket: Path | None = None) -> None:
         self.place = place
+        self._arguments = ("-S", str(master_socket)) if master_socket else ()
         self.reloads = 0
         self._log = log
         self._path = haproxy_path()
@@ -73,12 +108,15 @@ class Haproxy:
             self._log.error("haproxy rejects %s: %s", path, output.decode(errors="replace"))
         return check.returncode == 0
 
-    async def reload(self) -> None:
-        """Start HAProxy, or have the master start a new worker; return when that one is there."""
+    async def reload(self, *, keep_state: bool = True) -> None:
+        """Start HAProxy, or have the master start a new worker; return when that one is there.
+
+        With ``keep_state`` the new worker gets the state of the servers; else there is no state file.
+        """
         self.reloads += 1
         for _index in range(MAX_RELOADS):
             before = set(self.pids())
-            await self._start_or_signal()
+            await self._start_or_signal(keep_state)
             deadline = time.monotonic() + RELOAD_INTERVAL
             while time.monotonic() < deadline:
                 # The master alone is no sign of life: it is also there while it refuses a configuration.
@@ -87,16 +125,19 @@ class Haproxy:
                 await asyncio.sleep(LOOK)
             self._log.error("no new haproxy pid after %g s, reloading again", RELOAD_INTERVAL)
 
-    async def _start_or_signal(self) -> None:
+    async def _start_or_signal(self, keep_state: bool) -> None:
+        if not keep_state:
+            self.place.state.unlink(missing_ok=True)
         if self._master is not None and self._master.returncode is None:
-            await self._dump_state()
+            if keep_state:
+                await self._dump_state()
             self._master.send_signal(signal.SIGUSR2)
             return
         place = self.place
         with (place.folder / "haproxy.log").open("ab") as output:
             self._master = await asyncio.create_subprocess_exec(
                 self._path,
-                *("-W", "-f", str(place.config), "-x", str(place.socket)),
+                *("-W", *self._arguments, "-f", str(place.config), "-x", str(place.socket)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import random
 import socket
@@ -25,7 +24,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.marathon_lb_d
     Undecidable,
     services,
 )
-from tests.sandbox.marathon_lb.haproxy import Haproxy
+from tests.sandbox.marathon_lb.haproxy import Haproxy, check_length, free_port, logger
 from tests.sandbox.marathon_lb.marathon_api import EVENTS, MarathonApi, Unavailable
 from tests.sandbox.marathon_lb.template import Place, configuration
 
@@ -38,8 +37,6 @@ FIRST_BACKOFF, BACKOFF_FACTOR, MAX_BACKOFF, BACKOFF_RESET = 3.0, 1.5, 300.0, 600
 REACTION = 0.05
 REMEMBERED_TASKS = 1000
 APP_ID_PORT = 9091
-# The kernel's limit is 107; HAProxy binds a temporary name beside the socket during a reload.
-LONGEST_SOCKET_PATH = 90
 
 
 class MarathonLbStandIn:
@@ -70,18 +67,17 @@ class MarathonLbStandIn:
         self._place = Place(
             host=host,
             stats_port=port,
-            app_id_port=_free_port(host, 0 if port == APP_ID_PORT else APP_ID_PORT),
-            runtime_port=_free_port(host, 0),
+            app_id_port=free_port(host, 0 if port == APP_ID_PORT else APP_ID_PORT),
+            runtime_port=free_port(host, 0),
             folder=workdir.resolve(),
         )
-        if len(str(self._place.socket)) > LONGEST_SOCKET_PATH:
-            raise ValueError(f"{self._place.socket} is too long a path for a socket: use a shorter work folder.")
+        check_length(self._place.socket)
         self.changes = 0
         self.delay = 0.0
         self._groups = tuple(groups)
         self._stock_template = stock_template
         self._nbthread = nbthread
-        self._log = _logger(self._place.folder)
+        self._log = logger(self._place.folder / "marathon-lb.log")
         self._haproxy = Haproxy(self._place, self._log)
         self._marathon = MarathonApi(marathon_urls, self._log, credentials=credentials, dcos_login=dcos_login)
         self._alive: OrderedDict[str, bool] = OrderedDict()
@@ -315,25 +311,3 @@ class MarathonLbStandIn:
                 self.reset()
             else:
                 self.reload()
-
-
-def _free_port(host: str, preferred: int) -> int:
-    """Return ``preferred`` when it is free on ``host``, else another port that is."""
-    for port in (preferred, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return probe.getsockname()[1]
-    raise OSError(f"There is no free port on {host}.")
-
-
-def _logger(folder: Path) -> logging.Logger:
-    """Return a logger that writes to a file in ``folder`` only."""
-    log = logging.getLogger(f"sandbox.marathon_lb.{folder}")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    if not log.handlers:
-        handler = logging.FileHandler(folder / "marathon-lb.log")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-    return log

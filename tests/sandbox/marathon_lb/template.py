@@ -41,13 +41,9 @@ BACKEND_HTTP_CHECK = "  option  httpchk GET {healthCheckPath}\n  timeout check {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one LB's HAProxy listens and keeps its files. ``host`` is the address for its service ports."""
+class Files:
+    """Where one HAProxy keeps its files."""
 
-    host: str
-    stats_port: int
-    app_id_port: int
-    runtime_port: int
     folder: Path
 
     @property
@@ -62,8 +58,18 @@ class Place:
 
     @property
     def state(self) -> Path:
-        """The state of all servers, written before each reload."""
+        """The state of all servers, written before a reload."""
         return self.folder / "global"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place(Files):
+    """Where one LB's HAProxy listens and keeps its files. ``host`` is the address for its service ports."""
+
+    host: str
+    stats_port: int
+    app_id_port: int
+    runtime_port: int
 
     @property
     def signals(self) -> Path:
