@@ -14,6 +14,31 @@ description:
   - The outcome of each step is asked of a model of marathon-lb first; a plan that would drain the wrong tasks, or stop
     marathon-lb from writing configurations, is refused.
 options:
+  marathon_lb_url:
+    description:
+      - Statistics addresses of all marathon-lb instances, such as C(http://marathon-lb.example.com:9090). Needed when
+        O(lb_mode=marathon_lb).
+      - The environment variable E(MARATHON_LB_URL) (separated by commas) is used when this is not set.
+    type: list
+    elements: str
+    required: false
+  lb_mode:
+    description:
+      - What is in front of the apps. With V(marathon_lb) the traffic follows Marathon's counts.
+      - With V(haproxy) it follows the weights and states of servers, which the rollout sets by HAProxy's runtime API.
+    type: str
+    choices: [marathon_lb, haproxy]
+    default: marathon_lb
+  haproxy_lbs:
+    description:
+      - What the load balancers show when O(lb_mode=haproxy), as RV(zdd.rollout.haproxy_backend#module:lbs).
+    type: list
+    elements: dict
+    default: []
+  port_index:
+    description: Which port of a task HAProxy sends requests to when O(lb_mode=haproxy), counted from 0.
+    type: int
+    default: 0
   goal:
     description:
       - V(deploy) goes to the given definition, from wherever the group is.
@@ -42,6 +67,16 @@ options:
       - How many instances of the new version are started at a time, as a count or as a share of the live count.
     type: str
     default: 100%
+  canary_steps:
+    description:
+      - By which stages the new version is let in. Each is a dictionary with C(instances) (a count, or a share like
+        V(10%)), C(weight) (percent of the requests, with O(lb_mode=haproxy) only), C(bake) (seconds for which it is
+        watched so) and C(pause) (V(true) ends the plan there, until a person promotes or rolls back).
+      - A last stage with everything is added where it is not among them. Without any stage the new version takes all
+        traffic at once, or by O(batch_size).
+    type: list
+    elements: raw
+    default: []
   bake_seconds:
     description: For how many seconds the new version is watched with all the traffic while the old one is still warm.
     type: float

@@ -15,6 +15,31 @@ description:
   - When somebody scaled an app of the group since the drain was seen, or when there are new tasks, it is waited for
     again that they are idle.
 options:
+  marathon_lb_url:
+    description:
+      - Statistics addresses of all marathon-lb instances, such as C(http://marathon-lb.example.com:9090). Needed when
+        O(lb_mode=marathon_lb).
+      - The environment variable E(MARATHON_LB_URL) (separated by commas) is used when this is not set.
+    type: list
+    elements: str
+    required: false
+  lb_mode:
+    description:
+      - What is in front of the apps. With V(marathon_lb) the traffic follows Marathon's counts.
+      - With V(haproxy) it follows the weights and states of servers, which the rollout sets by HAProxy's runtime API.
+    type: str
+    choices: [marathon_lb, haproxy]
+    default: marathon_lb
+  haproxy_lbs:
+    description:
+      - What the load balancers show when O(lb_mode=haproxy), as RV(zdd.rollout.haproxy_backend#module:lbs).
+    type: list
+    elements: dict
+    default: []
+  port_index:
+    description: Which port of a task HAProxy sends requests to when O(lb_mode=haproxy), counted from 0.
+    type: int
+    default: 0
   group:
     description: Name of the deployment group.
     type: str

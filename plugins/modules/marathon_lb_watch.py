@@ -23,6 +23,12 @@ options:
   instances:
     description: How many healthy tasks it has to have. Default is the count of its definition.
     type: int
+  shared:
+    description:
+      - Whether another version shares the traffic by its count, as beside a canary. Then it does not matter which of
+        them was scaled last.
+    type: bool
+    default: false
   seconds:
     description: For how many seconds.
     type: float

@@ -115,6 +115,8 @@ CASES = [
         **AT, "group": "web", "app": {**WEB, "id": "/web-green"}, "keep_app_id": "/web-blue",
     }),
     Case("a removal of what is not there", "bluegreen_retire", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
+    Case("a split of the traffic", "bluegreen_split", {**AT, "group": "none", "app_id": "/none", "share": 5}),
+    Case("a share that is none", "bluegreen_split", {**AT, "group": "none", "app_id": "/none", "share": 105}),
     Case("a report", "rollout_report", {
         "plan": {"group": "g", "from": "1", "to": "2", "target": 3}, "started": 1, "ended": 2, "result": "promoted",
     }),

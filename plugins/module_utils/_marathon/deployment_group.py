@@ -26,9 +26,10 @@ from .._haproxy.marathon_lb_decision import (
     parse_time,
 )
 from .._rollout.state import COLOURS, Colour, Group, Traffic
-from .definitions import app_path, differences
+from .definitions import app_path, differences, service_ports
 
 COLOUR = "HAPROXY_DEPLOYMENT_COLOUR"
+ALT_PORT = "HAPROXY_DEPLOYMENT_ALT_PORT"
 VERSION = "ZDD_VERSION"
 
 # Every server starts UP in a new configuration instead of in the state in which the old worker had it: without this a
@@ -66,8 +67,8 @@ def group_name(definition: Json, name: str | None = None) -> str:
     return found
 
 
-def check_definition(definition: Json) -> None:
-    """Refuse a definition that cannot be rolled out without losing requests.
+def check_definition(definition: Json, *, marathon_lb: bool = True) -> None:
+    """Refuse a definition that cannot be rolled out without losing requests, behind ``marathon_lb`` or plain HAProxy.
 
     :raises InvalidInput: names the field, what was found and what is needed.
     """
@@ -86,7 +87,7 @@ def check_definition(definition: Json) -> None:
     labels = definition.get("labels") or {}
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
         raise InvalidInput("invalid_definition", f"{app_id}: labels has to be a dictionary of texts.")
-    if not any(re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name) for name in labels):
+    if marathon_lb and not any(re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name) for name in labels):
         raise InvalidInput(
             "invalid_definition",
             f"{app_id}: no label HAPROXY_GROUP; marathon-lb serves only apps that name its group.",
@@ -94,7 +95,7 @@ def check_definition(definition: Json) -> None:
     if not definition.get("healthChecks"):
         raise InvalidInput(
             "invalid_definition",
-            f"{app_id}: no healthChecks; without one marathon-lb drains the old version before the new one runs.",
+            f"{app_id}: no healthChecks; without one the old version is drained before the new one can answer.",
         )
     instances = definition.get("instances")
     if instances is not None and (isinstance(instances, bool) or not isinstance(instances, int) or instances < 1):
@@ -107,7 +108,7 @@ def check_definition(definition: Json) -> None:
     if not _port_places(definition):
         raise InvalidInput(
             "invalid_definition",
-            f"{app_id}: no port; marathon-lb needs portDefinitions, or portMappings of the container.",
+            f"{app_id}: no port; a load balancer needs portDefinitions, or portMappings of the container.",
         )
 
 
@@ -388,8 +389,8 @@ def same_version(definition: Json, live: Json) -> bool:
 
 
 def assigned_ports(app: Json) -> list[int]:
-    """The service ports of a live app in order, as Marathon has assigned them."""
-    return [port for place, key in _port_places(app) if (port := _port_at(place, key))]
+    """The service ports of a live app in order, as Marathon has assigned them or a label says instead."""
+    return [port for port in service_ports(app) if port]
 
 
 def receiver(group_apps: Sequence[Json]) -> Json | None:
@@ -433,13 +434,23 @@ def _scaled_at(app: Json) -> str:
 
 
 def _bare(definition: Json, live: Json) -> dict[str, Any]:
-    """A definition without what the rollout itself adds; ``id`` and ``instances`` are those of the live app."""
-    labels = {name: value for name, value in (definition.get("labels") or {}).items() if name not in _OWN_LABELS}
+    """A definition without what the rollout itself adds; ``id`` and ``instances`` are those of the live app.
+
+    zdd.py adds more: it gives the second colour another port, ``ALT_PORT``, and both a label with the one that counts.
+    """
+    made = _copy(definition)
+    own = {*_OWN_LABELS, ALT_PORT}
+    labels = {name: value for name, value in (made.get("labels") or {}).items() if name not in own}
+    for index, (place, key) in enumerate(_port_places(made)):
+        port = labels.get(f"HAPROXY_{index}_PORT") or ""
+        if port.isdecimal():
+            place[key] = int(port)
+            del labels[f"HAPROXY_{index}_PORT"]
     for name in [name for name in labels if _BACKEND_HEAD.fullmatch(name)]:
         labels[name] = "".join(line for line in labels[name].splitlines(True) if FRESH_STATE not in line)
         if labels[name] == STOCK_BACKEND_HEAD:
             del labels[name]
-    return {**definition, "labels": labels, "id": live["id"], "instances": live["instances"]}
+    return {**made, "labels": labels, "id": live["id"], "instances": live["instances"]}
 
 
 def _with_fresh_state(head: str) -> str:

@@ -30,19 +30,26 @@ from .._marathon.deployment_group import (
     template_is_stock,
     version_of,
 )
+from .._marathon.haproxy_group import observe_behind_haproxy
 from .._marathon.observation import Observation, observe_group
 from .._marathon.prediction import check_prediction
+from .._rollout.canary import Stage, stages
 from .._rollout.planner import GOALS, Plan, Policy, Wanted, plan
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **MARATHON_SPEC,
     **MARATHON_LB_SPEC,
+    "marathon_lb_url": {**MARATHON_LB_SPEC["marathon_lb_url"], "required": False},
+    "lb_mode": {"type": "str", "choices": ["marathon_lb", "haproxy"], "default": "marathon_lb"},
+    "haproxy_lbs": {"type": "list", "elements": "dict", "default": []},
+    "port_index": {"type": "int", "default": 0},
     "goal": {"type": "str", "choices": list(GOALS), "default": "deploy"},
     "app": {"type": "dict"},
     "src": {"type": "path"},
     "group": {"type": "str"},
     "version": {"type": "str"},
     "batch_size": {"type": "str", "default": "100%"},
+    "canary_steps": {"type": "list", "elements": "raw", "default": []},
     "bake_seconds": {"type": "float", "default": 0},
     "keep_old": {"type": "bool", "default": False},
     "checks": {"type": "bool", "default": False},
@@ -57,7 +64,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 ARGUMENT_RULES: dict[str, Any] = {
     "mutually_exclusive": [("app", "src")],
     "required_one_of": [("app", "src", "group")],
-    "required_if": [("goal", "deploy", ("app", "src"), True)],
+    "required_if": [("goal", "deploy", ("app", "src"), True), ("lb_mode", "marathon_lb", ("marathon_lb_url",))],
 }
 
 HOOKABLE = (
@@ -79,20 +86,25 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """See the module's documentation."""
     _check_limits(params)
     definition = _definition(params)
-    deploys = params["goal"] == "deploy"
+    deploys, weighted = params["goal"] == "deploy", params["lb_mode"] == "haproxy"
     if deploys:
-        check_definition(definition)
+        check_definition(definition, marathon_lb=not weighted)
     name = group_name(definition, params["group"])
     folders = [Path.cwd(), *(Path(folder) for folder in params["search"])]
     hooks = _hooks(params["hooks"], folders)
     check_files = [_task_file("check_files", file, folders) for file in params["check_files"]]
     with Marathon.from_params(params, context) as marathon:
-        observed = observe_group(marathon, instances(params), name, context, params["retry_timeout"])
-        if deploys and not observed.apps:
+        if weighted:
+            observed = observe_behind_haproxy(marathon, name, params["haproxy_lbs"], params["port_index"])
+        else:
+            observed = observe_group(marathon, instances(params), name, context, params["retry_timeout"])
+        if deploys and not weighted and not observed.apps:
             _refuse_foreign_port(marathon, definition)
     count = max((app["instances"] for app in observed.apps), default=definition.get("instances") or 1)
     policy = Policy(
         batch_size=_batch_size(params["batch_size"], count),
+        weighted=weighted,
+        canary=_stages(params, observed, definition),
         bake_seconds=params["bake_seconds"],
         keep_old=params["keep_old"],
         checks=params["checks"],
@@ -105,13 +117,34 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     app = None
     if deploys and made.new_id is not None:
         app = _app_to_deploy(definition, params, observed, made, wanted.version, name)
-        check_prediction(observed, made, app, accept_check_change=params["accept_check_change"])
+        if not weighted:
+            check_prediction(observed, made, app, accept_check_change=params["accept_check_change"])
     result["plan"]["app"] = app
     result["plan"]["to"] = wanted.version if wanted else _version_at_the_end(made, observed)
     result["plan"]["from"] = _version_at_the_start(made, observed)
     result["plan"]["check_files"] = check_files
     result["plan"]["lines"] = _lines(made, result["plan"])
     return result
+
+
+def _stages(params: Mapping[str, Any], observed: Observation, definition: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a canary. Their counts are of what the new version will have when it takes over.
+
+    :raises InvalidInput: also where batches are asked for: the stages are the batches of a canary.
+    """
+    if not params["canary_steps"] or params["goal"] not in ("deploy", "promote"):
+        return ()
+    if params["batch_size"].strip() != "100%":
+        raise InvalidInput(
+            "invalid_option", "Options batch_size and canary_steps: the steps of a canary say how it goes on; give one."
+        )
+    old, new = observed.group.old, observed.group.new
+    live = old.instances if old else 0
+    wanted = definition.get("instances") if params["goal"] == "deploy" else None
+    target = min(live, wanted or live) or wanted or 1
+    if new is not None and new.target is not None:
+        target = new.target
+    return stages(params["canary_steps"], target, weighted=params["lb_mode"] == "haproxy")
 
 
 def _check_limits(params: Mapping[str, Any]) -> None:
@@ -200,7 +233,8 @@ def _app_to_deploy(
     creates = any(step.name == "create" for step in made.steps)
     if live is not None and not creates:
         return {**definition, "id": live["id"], "labels": live["labels"], "instances": live["instances"]}
-    fresh = params["fresh_state"] == "always" or (params["fresh_state"] == "auto" and template_is_stock(observed.heads))
+    stock = params["lb_mode"] == "marathon_lb" and template_is_stock(observed.heads)
+    fresh = params["fresh_state"] == "always" or (params["fresh_state"] == "auto" and stock)
     return colour_definition(
         definition,
         colour=made.new_colour,
@@ -209,7 +243,7 @@ def _app_to_deploy(
         started_at=started_at(observed.apps, datetime.now(UTC)),
         target=made.target,
         instances=made.instances,
-        turnable=made.old is None or made.old.target is not None,
+        turnable=params["lb_mode"] == "marathon_lb" and (made.old is None or made.old.target is not None),
         fresh_state=fresh,
         live_ports=assigned_ports(observed.apps[-1]) if observed.apps else (),
     )

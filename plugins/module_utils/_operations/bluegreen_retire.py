@@ -22,11 +22,16 @@ from .._marathon.definitions import app_path, normalise
 from .._marathon.deployment_group import group_name, launched_tasks, receiver
 from .._marathon.ending import ENDING_TYPES, Ending
 from .._marathon.events import Events
+from .._marathon.haproxy_group import addresses, observe_behind_haproxy
 from .._marathon.observation import Observation, observe_group
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **MARATHON_SPEC,
     **MARATHON_LB_SPEC,
+    "marathon_lb_url": {**MARATHON_LB_SPEC["marathon_lb_url"], "required": False},
+    "lb_mode": {"type": "str", "choices": ["marathon_lb", "haproxy"], "default": "marathon_lb"},
+    "haproxy_lbs": {"type": "list", "elements": "dict", "default": []},
+    "port_index": {"type": "int", "default": 0},
     "group": {"type": "str", "required": True},
     "app_id": {"type": "str", "required": True},
     "tasks": {"type": "list", "elements": "str"},
@@ -37,6 +42,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "drain_timeout": {"type": "float", "default": 300},
     "wait_timeout": {"type": "float", "default": 120},
 }
+ARGUMENT_RULES: dict[str, Any] = {"required_if": [("lb_mode", "marathon_lb", ("marathon_lb_url",))]}
 
 Json = Mapping[str, Any]
 
@@ -45,20 +51,32 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """See the module's documentation."""
     app_id = app_path(params["app_id"])
     name = group_name({"id": app_id}, params["group"])
-    lbs = instances(params)
+    plain = params["lb_mode"] == "haproxy"
+    lbs = [] if plain else instances(params)
     with Marathon.from_params(params, context) as marathon:
-        observed = observe_group(marathon, lbs, name, context, params["drain_timeout"])
+        if plain:
+            observed = observe_behind_haproxy(marathon, name, params["haproxy_lbs"], params["port_index"])
+        else:
+            observed = observe_group(marathon, lbs, name, context, params["drain_timeout"])
         app = observed.app(app_id)
         before = normalise(app) if app is not None else None
         count = len(params["tasks"]) if params["tasks"] is not None else 0
         after = None if params["tasks"] is None or app is None else {**before, "instances": app["instances"] - count}
         result = outcome(context, "app", before, after)
-        if app is not None:
+        if app is not None and plain:
+            _refuse_known(app, _doomed(app, params["tasks"]), params)
+        elif app is not None:
             _refuse_served(observed, app, _doomed(app, params["tasks"]))
         if context.check_mode:
             return result
-        if app is not None and not _unchanged_since(observed, app, params):
-            _drain_again(context, app, params)
+        if app is not None and plain:
+            context.sample("evidence", text=f"right before the removal no LB knew a task of {app_id} any more")
+        elif app is not None:
+            evidence = "nobody has scaled the group, and no task was added, since the drain was seen"
+            if not _unchanged_since(observed, app, params):
+                _drain_again(context, app, params)
+                evidence = "the drain was seen again"
+            context.sample("evidence", text=f"right before the removal no LB sent requests to {app_id}: {evidence}")
         _remove(marathon, context, app, app_id, params)
         return result
 
@@ -78,6 +96,20 @@ def _refuse_served(observed: Observation, app: Json, doomed: Sequence[Json]) -> 
     why = why or untaken_out(observed.views, [server for task in doomed for server in servers_of(app, task)])
     if why is not None:
         raise OperationError("held", f"{app['id']} was not removed, it has traffic: {why}. Run this again.")
+
+
+def _refuse_known(app: Json, doomed: Sequence[Json], params: Mapping[str, Any]) -> None:
+    """Plain HAProxy: a server is taken away only when it is idle, so what no LB has any more can be removed."""
+    running = [task for task in doomed if task.get("state") == "TASK_RUNNING" and task.get("host")]
+    gone = set(addresses(app, running, params["port_index"]).values())
+    for lb in params["haproxy_lbs"]:
+        for name, server in lb["servers"].items():
+            if server["address"] in gone:
+                raise OperationError(
+                    "held",
+                    f"{app['id']} was not removed, lb {lb['lb']} still has its server {name} ({server['state']}). Run "
+                    "this again.",
+                )
 
 
 def _unchanged_since(observed: Observation, app: Json, params: Mapping[str, Any]) -> bool:

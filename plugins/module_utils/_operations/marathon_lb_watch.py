@@ -27,6 +27,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "app_id": {"type": "str", "required": True},
     "seconds": {"type": "float", "required": True},
     "instances": {"type": "int"},
+    "shared": {"type": "bool", "default": False},
 }
 
 _EVENTS = ("status_update_event", "health_status_changed_event", "unhealthy_instance_kill_event", "api_post_event")
@@ -48,7 +49,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         return {"changed": False, "watched": {"app_id": app_id, "seconds": 0.0, "looks": 0}}
     started = context.now()
     with Marathon.from_params(params, context) as marathon, Events(marathon, _EVENTS, _concerns(app_id)) as events:
-        watch = _Watch(marathon, lbs, params["group"], app_id, params["instances"], context.now)
+        watch = _Watch(marathon, lbs, params, context.now)
         next_look = pause = events.pauses.after(None)
         shown = started
         while (left := started + seconds - context.now()) > 0:
@@ -67,6 +68,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
             watch.look_at_marathon()
         watch.look_at_lbs()
     spent = round(context.now() - started, 3)
+    context.sample("evidence", text=f"for {spent:.0f} s, in {watch.looks} looks: {watch.said()}")
     return {"changed": False, "watched": {"app_id": app_id, "seconds": spent, "looks": watch.looks}}
 
 
@@ -77,19 +79,18 @@ class _Watch:
         self,
         marathon: Marathon,
         lbs: Sequence[MarathonLb],
-        group: str,
-        app_id: str,
-        instances: int | None,
+        params: Mapping[str, Any],
         now: Callable[[], float],
     ) -> None:
         self.looks = 0
-        self._instances = instances
+        self._instances = params["instances"]
+        self._shared = params["shared"]
         self._now = now
         self._sick_since: float | None = None
         self._marathon = marathon
         self._lbs = lbs
-        self._group = group
-        self._app_id = app_id
+        self._group = params["group"]
+        self._app_id = app_path(params["app_id"])
         self._down: dict[tuple[str, str], int] = {}
         self._views: list[LbView] = []
         self._app = self._read()
@@ -153,7 +154,7 @@ class _Watch:
         app = next((one for one in apps if one["id"] == self._app_id), None)
         if app is None:
             raise NotFound("not_found", f"There is no app {self._app_id} in the deployment group {self._group}.")
-        receiving = receiver(apps)
+        receiving = None if self._shared else receiver(apps)
         if receiving is not None and receiving["id"] != self._app_id:
             raise Hopeless(
                 "turned_by_others",

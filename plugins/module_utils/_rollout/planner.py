@@ -150,11 +150,12 @@ def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks)
             _retire(old, new),
         ]
         note = f"{new.app_id} ({new.version}) takes all traffic: its rollout is finished first."
-        rest = _replace(new, None, policy, wanted, idle_tasks)
+        rest = _replace(replace(new, instances=target), None, policy, wanted, idle_tasks)
     else:
-        before = [*_shift(old, new, _live_count(old, new, policy), policy, idle_tasks, trim=False), _retire(new, old)]
+        count = _live_count(old, new, policy)
+        before = [*_shift(old, new, count, policy, idle_tasks, trim=False), _retire(new, old)]
         note = f"{new.app_id} ({new.version}) was left half-way and is not the wanted version: it is rolled back first."
-        rest = _replace(old, None, policy, wanted, idle_tasks)
+        rest = _replace(replace(old, instances=count), None, policy, wanted, idle_tasks)
     return replace(rest, steps=(*before, *rest.steps), notes=(note, *rest.notes))
 
 
@@ -283,22 +284,21 @@ def _live_count(old: Colour, new: Colour | None, policy: Policy) -> int:
     """
     if new is None:
         return old.instances
-    shared = old.instances + new.instances <= (new.target or 0) + 1
-    if policy.batch_size is None and not shared and abs(old.instances - new.instances) == 1:
-        if old.target in (old.instances, new.instances):
-            return old.target
-        return min(old.instances, new.instances)
+    counts = (old.instances, new.instances)
+    whole = min(counts) >= (new.target or 0) - 1
+    if policy.batch_size is None and whole and abs(old.instances - new.instances) == 1:
+        return next((target for target in (old.target, new.target) if target in counts), min(counts))
     return max(old.instances, new.target or new.instances)
 
 
 def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> list[Step]:
     """The new app is there and healthy, where possible without traffic, and its checks pass."""
-    app_id, count, warm = planned.app_id, planned.instances, old.turnable
+    app_id, count, warm = planned.app_id, planned.instances, old.turnable and not policy.weighted
     steps: list[Step] = []
     if new is None:
-        title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
+        title = f"create {app_id} with {count} instances" + (", without traffic" if old.turnable else "")
         steps.append(Step("create", title, app_id, old.app_id, count, warm=warm))
-    elif warm and not policy.weighted and _leaks(old, new, policy):
+    elif warm and _leaks(old, new, policy):
         steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 

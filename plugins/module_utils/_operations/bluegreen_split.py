@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work out which servers HAProxy needs, with which weights, for a split of the traffic between two versions.
+
+Nothing is changed: the load balancers may be out of the controller's reach, so what they need is told, not done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._errors import DeadlinePassed, InvalidInput, NotFound
+from .._haproxy.marathon_lb import servers_of
+from .._haproxy.weights import EQUAL, split
+from .._invocation.context import Context
+from .._marathon.client import MARATHON_SPEC, Marathon
+from .._marathon.definitions import app_path
+from .._marathon.deployment_group import alive_tasks, by_age, group_name, launched_tasks
+from .._marathon.haproxy_group import addresses
+from .._marathon.observation import group_apps
+from .._wait import Pauses, wait_until
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **MARATHON_SPEC,
+    "group": {"type": "str", "required": True},
+    "app_id": {"type": "str", "required": True},
+    "instances": {"type": "int", "default": 1},
+    "share": {"type": "float"},
+    "idle": {"type": "int", "default": 0},
+    "lb_mode": {"type": "str", "choices": ["marathon_lb", "haproxy"], "default": "haproxy"},
+    "port_index": {"type": "int", "default": 0},
+    "wait_timeout": {"type": "float", "default": 60},
+}
+
+Json = Mapping[str, Any]
+
+_PAUSES = Pauses(0.5, 1.5, 10)
+
+
+def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """See the module's documentation."""
+    share = params["share"]
+    if share is not None and not 0 <= share <= 100:
+        raise InvalidInput("invalid_option", f"Option share is {share:g}; it is a percentage from 0 to 100.")
+    app_id = app_path(params["app_id"])
+    with Marathon.from_params(params, context) as marathon:
+        app, other = _apps(marathon, params, context, app_id)
+    own_tasks, other_tasks = alive_tasks(app), _there(other)
+    idle = other_tasks if share == 100 else sorted(other_tasks, key=lambda task: task["id"])[: params["idle"]]
+    idle_ids = {task["id"] for task in idle}
+    busy = [task for task in other_tasks if task["id"] not in idle_ids]
+    own, others = _addresses(app, own_tasks, params), _addresses(other, other_tasks, params)
+    weights, other_weights = _weights(share, len(own_tasks), len(busy))
+    servers = [_server(task["id"], own, weight, share != 0) for task, weight in zip(own_tasks, weights, strict=True)]
+    rest = [_server(task["id"], others, weight) for task, weight in zip(busy, other_weights, strict=True)]
+    out = [_server(task["id"], others, EQUAL, ready=False) for task in idle]
+    # An address that is known of no live task (a failed one, or dying) must not come back by a repair.
+    return {
+        "changed": False,
+        "servers": servers,
+        "other_servers": [*rest, *out],
+        "addresses": list(own.values()),
+        "other_addresses": list(others.values()),
+        "idle_tasks": [task["id"] for task in idle],
+        "idle_addresses": [others[task["id"]] for task in idle],
+        "scaled_at": {
+            one["id"]: (one.get("versionInfo") or {}).get("lastScalingAt") for one in (app, other) if one is not None
+        },
+    }
+
+
+def _apps(marathon: Marathon, params: Mapping[str, Any], context: Context, app_id: str) -> tuple[Json, Json | None]:
+    """The app with at least ``instances`` tasks alive, or what is alive of it when the time is over; and the other."""
+    name = group_name({"id": app_id}, params["group"])
+
+    def look() -> list[dict[str, Any]]:
+        apps = by_age(group_apps(marathon, name))
+        if not any(app["id"] == app_id for app in apps):
+            raise NotFound("not_found", f"There is no app {app_id} in the deployment group {name}.")
+        return apps
+
+    def pending(apps: Sequence[Json]) -> str | None:
+        count = next(len(alive_tasks(app)) for app in apps if app["id"] == app_id)
+        return None if count >= params["instances"] else f"{count} of {params['instances']} tasks of {app_id} are alive"
+
+    try:
+        apps = wait_until(context, look, pending, timeout=params["wait_timeout"], pauses=_PAUSES)
+    except DeadlinePassed as error:
+        apps = look()
+        if not any(app["id"] == app_id and alive_tasks(app) for app in apps):
+            raise
+        context.warn(f"{error.message}: the traffic goes to these.")
+    by_id = {app["id"]: app for app in apps}
+    return by_id.pop(app_id), next(iter(by_id.values()), None)
+
+
+def _there(app: Json | None) -> list[Json]:
+    """The tasks that may have requests in flight: also those whose checks fail."""
+    running = [task for task in launched_tasks(app) if task.get("state") == "TASK_RUNNING"] if app else []
+    return [task for task in running if task.get("host")]
+
+
+def _addresses(app: Json | None, tasks: Sequence[Json], params: Mapping[str, Any]) -> dict[str, str]:
+    if app is None:
+        return {}
+    if params["lb_mode"] == "haproxy":
+        return addresses(app, tasks, params["port_index"])
+    found = {task["id"]: servers_of(app, task) for task in tasks}
+    return {task: servers[0].address for task, servers in found.items() if servers}
+
+
+def _weights(share: float | None, count: int, other_count: int) -> tuple[list[int], list[int]]:
+    if share is None or share in (0, 100) or not (count and other_count):
+        return [EQUAL] * count, [EQUAL] * other_count
+    return split(share, count, other_count)
+
+
+def _server(task_id: str, known: Mapping[str, str], weight: int, ready: bool = True) -> dict[str, Any]:
+    return {"name": task_id, "address": known.get(task_id), "weight": weight, "state": "ready" if ready else "drain"}
