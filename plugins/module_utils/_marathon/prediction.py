@@ -58,8 +58,7 @@ def unwanted_outcome(apps: Sequence[Json], receiver_id: str, other_id: str, *, e
 
     :raises Rejected: marathon-lb would write no configuration any more.
     """
-    after = [_scaled(app, _AFTER if app["id"] == receiver_id else _BEFORE) for app in apps]
-    by_id = {app["id"]: app for app in after}
+    after, by_id = _turned(apps, receiver_id)
     gets = served(after, by_id[receiver_id])
     if gets.whole < gets.tasks:
         return (
@@ -73,6 +72,21 @@ def unwanted_outcome(apps: Sequence[Json], receiver_id: str, other_id: str, *, e
             f"when {receiver_id} is to receive all of it"
         )
     return None
+
+
+def kept_in_service(apps: Sequence[Json], receiver_id: str, other_id: str) -> int:
+    """How many tasks of the other app marathon-lb would leave in service, were the traffic turned to ``receiver_id``.
+
+    :raises Rejected: marathon-lb would write no configuration any more.
+    """
+    after, by_id = _turned(apps, receiver_id)
+    return served(after, by_id[other_id]).whole
+
+
+def _turned(apps: Sequence[Json], receiver_id: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The apps, and by id, as if ``receiver_id`` had been scaled last."""
+    after = [_scaled(app, _AFTER if app["id"] == receiver_id else _BEFORE) for app in apps]
+    return after, {app["id"]: app for app in after}
 
 
 def check_prediction(observed: Observation, made: Plan, app: Json, *, accept_check_change: bool) -> None:

@@ -49,7 +49,8 @@ from .._marathon.deployment_group import (
     why_not_turnable,
 )
 from .._marathon.observation import Observation, group_apps, observe_group
-from .._marathon.prediction import unwanted_outcome
+from .._marathon.prediction import kept_in_service, unwanted_outcome
+from .._marathon.sampling import sample_share, servers_by_app
 from .._marathon.touch import PENDING, Touch, scale, wait_for_task
 from .._parallel import each
 from .._wait import Pauses, wait_until
@@ -69,6 +70,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 _MOST_TRIMMED = 5
+_LEAST_TO_REDUCE = 2  # idle tasks: one is taken away, another one takes traffic
 _OUTCOME_PAUSES = Pauses(0.15, 2.0, 10.0)
 
 Json = Mapping[str, Any]
@@ -272,15 +274,30 @@ class _Switch:
         return chosen["id"]
 
     def _touchable(self, observed: Observation, app: Json, other: Json) -> bool:
+        """Whether a touch leaves enough servers UP at once.
+
+        Without fresh state a server that comes out of MAINT is DOWN until its checks have passed: meanwhile only those
+        serve that were UP before and stay. One may be missing; more only where no task can be spared for a reduction,
+        which goes more gently.
+        """
         if not room_for_one_more(app, observed.known_hosts):
             return False
-        return all(has_fresh_state(one, observed.heads) for one in (app, other)) or not self._out_of_service(
-            observed, app
-        )
+        if all(has_fresh_state(one, observed.heads) for one in (app, other)):
+            return True
+        out = self._out_of_service(observed, app)
+        if not out:
+            return True
+        kept = kept_in_service(observed.apps, app["id"], other["id"])
+        missing = self._in_service(observed, other) - kept
+        return self._in_service(observed, app) + kept > 0 and (missing <= 1 or len(out) < _LEAST_TO_REDUCE)
 
-    def _out_of_service(self, observed: Observation, app: Json) -> bool:
-        """Whether tasks of the app would have to come out of MAINT; those that were never out are UP already."""
-        return any(self._taken_out(observed.views, app, task) for task in alive_tasks(app))
+    def _out_of_service(self, observed: Observation, app: Json) -> list[Json]:
+        """The tasks of the app that would have to come out of MAINT; those that were never out are UP already."""
+        return [task for task in alive_tasks(app) if self._taken_out(observed.views, app, task)]
+
+    def _in_service(self, observed: Observation, app: Json) -> int:
+        """How many tasks of the app every LB sends requests to."""
+        return sum(unadmitted(observed.views, servers_of(app, task)) is None for task in alive_tasks(app))
 
     def _touch(self, app: Json) -> None:
         timeout = self.params["offer_timeout"]
@@ -297,8 +314,8 @@ class _Switch:
         why = why_not_turnable(app, observed.heads, observed.known_hosts) or why_not_turnable(
             other, observed.heads, observed.known_hosts
         )
-        idle = [task for task in alive_tasks(app) if self._taken_out(observed.views, app, task)]
-        if len(idle) < 2:
+        idle = self._out_of_service(observed, app)
+        if len(idle) < _LEAST_TO_REDUCE:
             raise InvalidInput(
                 "cannot_turn",
                 f"The traffic cannot be turned to {app['id']} without losing requests: {why} A rollout of its "

@@ -284,21 +284,22 @@ def _live_count(old: Colour, new: Colour | None, policy: Policy) -> int:
     """
     if new is None:
         return old.instances
-    counts = (old.instances, new.instances)
-    whole = min(counts) >= (new.target or 0) - 1
-    if policy.batch_size is None and whole and abs(old.instances - new.instances) == 1:
-        return next((target for target in (old.target, new.target) if target in counts), min(counts))
+    shared = old.instances + new.instances <= (new.target or 0) + 1
+    if policy.batch_size is None and not shared and abs(old.instances - new.instances) == 1:
+        if old.target in (old.instances, new.instances):
+            return old.target
+        return min(old.instances, new.instances)
     return max(old.instances, new.target or new.instances)
 
 
 def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> list[Step]:
     """The new app is there and healthy, where possible without traffic, and its checks pass."""
-    app_id, count, warm = planned.app_id, planned.instances, old.turnable and not policy.weighted
+    app_id, count, warm = planned.app_id, planned.instances, old.turnable
     steps: list[Step] = []
     if new is None:
-        title = f"create {app_id} with {count} instances" + (", without traffic" if old.turnable else "")
+        title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
         steps.append(Step("create", title, app_id, old.app_id, count, warm=warm))
-    elif warm and _leaks(old, new, policy):
+    elif warm and not policy.weighted and _leaks(old, new, policy):
         steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 
