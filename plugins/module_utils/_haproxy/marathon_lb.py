@@ -368,7 +368,10 @@ class Watch:
 
     def look_taken_out(self) -> list[LbView]:
         """Ask all instances for what :meth:`untaken_out` judges."""
-        return self._ask(lambda view: _not_taken_out_at(view, self.expected) is None)
+        views = self._ask(lambda view: _not_taken_out_at(view, self.expected) is None)
+        if open_at := {view.name: self._open_at(view) for view in views if view.rows is not None}:
+            self._context.sample("sessions", **open_at)
+        return views
 
     def look_drained(self) -> list[LbView]:
         """Ask all instances for what :meth:`undrained` judges: workers only when they are due and all else is seen.
@@ -390,6 +393,9 @@ class Watch:
             waited = self._context.now() - self._started
             pause = min(max(_FIRST_PIDS_PAUSE, waited * _PIDS_PAUSE_SHARE), _LONGEST_PIDS_PAUSE)
             self._pids_due = self._context.now() + pause
+            workers = {view.name: view.old_workers(self.idle_processes) for view in self.views}
+            if known := {name: count for name, count in workers.items() if count is not None}:
+                self._context.sample("old_workers", **known)
         return self.views
 
     def left(self) -> list[dict[str, Any]]:
@@ -410,6 +416,12 @@ class Watch:
                 }
             )
         return found
+
+    def _open_at(self, view: LbView) -> int:
+        """As :meth:`left` counts them, by the servers' names alone: it is done at each look."""
+        rows = view.rows or {}
+        found = [rows.get((server.backend, server.server)) for server in self.expected]
+        return sum(row.scur + row.qcur for row in found if row)
 
     def _with_processes(self, pair: tuple[MarathonLb, LbView]) -> LbView:
         lb, view = pair

@@ -50,7 +50,7 @@ class Context:
         * ``share``: app id -> percent of the traffic that the load balancers send there;
         * ``sessions``: load balancer -> open and queued sessions at the servers that are drained;
         * ``old_workers``: load balancer -> workers from before a reload that still serve;
-        * ``pending``: task or app id -> operations that it has not finished;
+        * ``pending``: ``operations`` that the drained tasks have not finished, and how many tasks are ``silent``;
         * ``errors``: version or app id -> ``{"requests": n, "errors": n}``, counted from the start of the operation;
         * ``evidence``: ``text``, the observation on which the step may go on;
         * ``decision``: ``text``, what was decided, and ``reason``.

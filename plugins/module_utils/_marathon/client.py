@@ -128,6 +128,11 @@ class Marathon:
         return self._http.urls[0]
 
     @property
+    def context(self) -> Context:
+        """How the operation that asks is run."""
+        return self._context
+
+    @property
     def requests(self) -> int:
         """How many requests were sent to Marathon, repetitions and event streams included."""
         return self._http.sent

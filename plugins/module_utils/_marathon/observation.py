@@ -19,6 +19,7 @@ from .._parallel import each
 from .._rollout.state import Group
 from .client import Marathon
 from .deployment_group import by_age, observe
+from .sampling import sample_instances
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def observe_group(
 def group_apps(marathon: Marathon, name: str) -> list[dict[str, Any]]:
     """The apps whose group label is ``name``, or ``name`` with the leading slash that marathon-lb adds itself."""
     word = name.replace("/", r"\/")
-    return marathon.apps(label=rf"{GROUP} in ({word},\/{word})")
+    apps = marathon.apps(label=rf"{GROUP} in ({word},\/{word})")
+    sample_instances(marathon.context, apps)
+    return apps
 
 
 def _seen(lb: MarathonLb, context: Context, deadline: float) -> tuple[LbView, str]:

@@ -17,6 +17,7 @@ from .client import Marathon
 from .definitions import app_path, differences
 from .events import Events
 from .progress import ENDED, KILLED_BY_CHECK, is_current, launched, present_failure, unsettled
+from .sampling import sample_instances, sample_settled
 
 _TYPES = (
     "deployment_success",
@@ -97,6 +98,7 @@ class Settling:
             rest=rest,
             look_at_once=not changed,
         )
+        sample_settled(self._context, sight.app)
         return dict(sight.app)
 
     def _until_offers_count(self) -> float:
@@ -113,6 +115,7 @@ class Settling:
                 f"{self._app_id} is gone: its deployment was cancelled, or somebody removed it.",
                 system=self._marathon.url,
             ) from None
+        sample_instances(self._context, [app])
         now = self._context.now()
         if launched(app) > self._launched:
             self._launched, self._progress_at = launched(app), now

@@ -58,6 +58,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
             marathon.create_app(definition)
             touch.scale()
             result["extra_task"] = touch.take_away()
+        context.sample("evidence", text=f"{kept['id']} was scaled last, so it keeps the traffic while {app_id} starts")
         return result
 
 

@@ -11,20 +11,20 @@ from typing import Any
 from .._errors import InvalidInput, NotFound
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
+from .._marathon.changing import change
 from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definition_files import read_definition
 from .._marathon.definitions import (
     app_path,
     check_definition,
     editable,
-    is_scale_only,
     normalise,
-    replacement,
     wanted,
 )
 from .._marathon.ending import ENDING_TYPES, Ending
 from .._marathon.events import Events
 from .._marathon.progress import counts, unsettled
+from .._marathon.sampling import sample_settled
 from .._marathon.settling import Settling
 from .._wait import WAIT_SPEC
 
@@ -75,37 +75,24 @@ def _present(
     if context.check_mode:
         return _with_facts(result, marathon, live, None)
     if not result["changed"] and (not params["wait"] or live is None or unsettled(live) is None):
+        if live is not None and unsettled(live) is None:
+            sample_settled(context, live)
         return _with_facts(result, marathon, live, None)
     deployment, app = None, live
     settling = Settling(marathon, app_id, context, offer_timeout=params["offer_timeout"])
     if params["wait"]:
         with settling.events() as events:
             if result["changed"]:
-                deployment = _change(marathon, app_id, live, definition, params["force"])
+                deployment = change(marathon, app_id, live, definition, params["force"])
             with marathon.blamed(changed=result["changed"]):
                 app = settling.wait(
                     events, timeout=params["wait_timeout"], definition=definition, changed=result["changed"]
                 )
     else:
-        deployment = _change(marathon, app_id, live, definition, params["force"])
+        deployment = change(marathon, app_id, live, definition, params["force"])
         app = marathon.app(app_id)
     result["app"] = normalise(app)
     return _with_facts(result, marathon, app, deployment)
-
-
-def _change(
-    marathon: Marathon,
-    app_id: str,
-    live: Mapping[str, Any] | None,
-    definition: Mapping[str, Any],
-    force: bool,
-) -> str | None:
-    if live is None:
-        deployments = marathon.create_app(editable(definition), force=force).get("deployments") or []
-        return deployments[0]["id"] if deployments else None
-    if is_scale_only(definition, live):
-        return marathon.scale_app(app_id, definition["instances"], force, app=live)
-    return marathon.update_app(app_id, replacement(definition, live), force=force, partial=False)
 
 
 def _absent(

@@ -148,7 +148,10 @@ class _Switch:
         """Turn the traffic where it is not so already; what is there when every LB serves it so."""
         app, other = self._apps(observed)
         if not self._receives(observed, app):
-            self.sessions = sum(sessions_of(view, other) for view in observed.views)
+            open_at = {view.name: sessions_of(view, other) for view in observed.views}
+            self.sessions = sum(open_at.values())
+            self.context.sample("sessions", **open_at)
+            sample_share(self.context, observed.views, servers_by_app([app, other]))
             self._turn_to(observed, app, other)
             observed = self._observe()
         app, other = self._apps(observed)
@@ -401,23 +404,28 @@ class _Switch:
         app, other = self._wait_decided(app, other)
         admitted = self._admitted(app)
         out: list[Server] = []
+        shared = {app["id"]: admitted}
         if other is not None:
             enabled = enabled_by([app, other], ipv4_of)
-            rows = _servers(other, listed_tasks(other))
+            shared[other["id"]] = rows = _servers(other, listed_tasks(other))
             out = [row for row in rows if (row.backend, row.server) not in enabled]
             self.idle = self._idle(other, set(rows) - set(out), set(out))
             self.scaled_at = {one["id"]: (one.get("versionInfo") or {}).get("lastScalingAt") for one in (app, other)}
 
+        def look() -> list[LbView]:
+            views = each(lambda lb: seen(lb, lambda view: True), self.lbs)
+            sample_share(self.context, views, shared)
+            return views
+
         def pending(views: Sequence[LbView]) -> str | None:
             return unadmitted(views, admitted) or untaken_out(views, out)
 
-        return wait_until(
-            self.context,
-            lambda: each(lambda lb: seen(lb, lambda view: True), self.lbs),
-            pending,
-            timeout=self._left(),
-            pauses=LB_PAUSES,
-        )
+        views = wait_until(self.context, look, pending, timeout=self._left(), pauses=LB_PAUSES)
+        taken_out = f", and has taken out {len(out)} of {other['id']}" if other is not None else ""
+        names = ", ".join(view.name for view in views)
+        text = f"every LB ({names}) sends requests to {len(admitted)} servers of {app['id']}{taken_out}"
+        self.context.sample("evidence", text=text)
+        return views
 
     def _wait_decided(self, app: Json, other: Json | None) -> tuple[Json, Json | None]:
         """The apps when marathon-lb, by its model, serves ``app`` and as little of ``other`` as is wanted.

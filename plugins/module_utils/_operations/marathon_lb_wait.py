@@ -71,6 +71,8 @@ def run(params: Json, context: Context) -> dict[str, Any]:
     watch = Watch(context, lambda: instances(params), expected, idle_processes=params["idle_processes"])
     missing, settlement = _wait(watch, params, context)
     lbs_shown = [_report(view, watch) for view in watch.views]
+    if missing is None:
+        context.sample("evidence", text=_evidence(watch, params))
     idle_times = [shown["keep_alive_seconds"] for shown in lbs_shown]
     return {
         "changed": False,
@@ -115,6 +117,14 @@ def _wait(watch: Watch, params: Json, context: Context) -> tuple[str | None, dic
         reached = watch.still_reached() if params["on_timeout"] == "cut" else None
         return deadline.message, settle(context, params["on_timeout"], deadline, left, count, reached=reached)
     return None, settled()
+
+
+def _evidence(watch: Watch, params: Json) -> str:
+    count, names = len(watch.expected), ", ".join(view.name for view in watch.views)
+    if params["state"] == "admitted":
+        return f"every LB ({names}) sends requests to these {count} servers"
+    workers = "; no worker from before a reload is left" if params["count_workers"] else ""
+    return f"no LB ({names}) sends requests to these {count} servers, and none has a session with them{workers}"
 
 
 def _tasks(params: Json, marathon: Marathon) -> tuple[list[tuple[Json, Json]], list[str]]:

@@ -64,6 +64,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         ]
         poll = _Poll(questions, marathon, params, context)
         missing, settlement = _wait(poll, params, context)
+        if missing is None:
+            text = f"each of {len(questions)} tasks told 0 pending operations {params['consecutive']} times, or is gone"
+            context.sample("evidence", text=text)
     return {
         "changed": False,
         "fulfilled": missing is None,
@@ -143,6 +146,9 @@ class _Poll:
             state = self.states[index]
             self.states[index] = state.silent(answer) if isinstance(answer, str) else state.told(answer, now)
         self._ask_marathon()
+        known = {state.name: state.pending for state in self.states if state.pending is not None and not state.gone}
+        if known:
+            self._context.sample("pending", operations=sum(known.values()), silent=len(present) - len(known))
         return self.states
 
     def pending(self, states: Sequence[TaskPending]) -> str | None:
