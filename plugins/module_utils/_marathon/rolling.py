@@ -410,16 +410,22 @@ def serves(live: Json, task: Json) -> bool:
 
 
 def picture(stage: Stage, old: str, new: str) -> str:
-    """A stage as text: ``[0.9]`` serves, ``[0.9!]`` does not, ``(1.0)`` starts. Many of them are counted."""
-    kinds = (
-        (f"[{old}]", stage.old),
-        (f"[{old}!]", stage.unhealthy),
-        (f"({new})", stage.starting),
-        (f"[{new}]", stage.serving),
+    """A stage as text: ``[0.9]`` serves, ``[0.9!]`` does not, ``(1.0)`` starts."""
+    return boxes(
+        [
+            (f"[{old}]", stage.old),
+            (f"[{old}!]", stage.unhealthy),
+            (f"({new})", stage.starting),
+            (f"[{new}]", stage.serving),
+        ]
     )
-    if stage.total > _WIDEST:
-        return " ".join(f"{count}x{box}" for box, count in kinds if count)
-    return " ".join(box for box, count in kinds for _one in range(count)) or "(none)"
+
+
+def boxes(counts: Sequence[tuple[str, int]]) -> str:
+    """Boxes and how many there are of each, as text; many of them are counted: ``38x[0.9] 4x(1.0) 8x[1.0]``."""
+    if sum(count for _box, count in counts) > _WIDEST:
+        return " ".join(f"{count}x{box}" for box, count in counts if count)
+    return " ".join(box for box, count in counts for _one in range(count)) or "(none)"
 
 
 def rows(found: Course, old: str, new: str) -> list[str]:

@@ -18,6 +18,12 @@ from .definitions import app_path, differences
 from .events import Events
 from .progress import ENDED, KILLED_BY_CHECK, is_current, launched, present_failure, unsettled
 from .sampling import sample_instances, sample_settled
+from .tally import Tally
+
+# Seconds: how often a picture is drawn anew, and how long an app may look ill before it is taken for that.
+_PICTURE_PAUSE = 0.5
+_SICK_SECONDS = 2.0
+_STAY_SLACK = 60.0
 
 _TYPES = (
     "deployment_success",
@@ -41,14 +47,25 @@ class Sight:
 class Settling:
     """Watches one app. Open :meth:`events` before the change, then :meth:`wait`.
 
-    ``offer_timeout``: how long (s) to wait for an agent that has what the app asks for.
+    ``offer_timeout``: how long (s) to wait for an agent that has what the app asks for. ``tally``: is given all that is
+    seen, and its picture is shown as it changes.
     """
 
-    def __init__(self, marathon: Marathon, app_id: str, context: Context, *, offer_timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        marathon: Marathon,
+        app_id: str,
+        context: Context,
+        *,
+        offer_timeout: float = 60.0,
+        tally: Tally | None = None,
+    ) -> None:
         self._marathon = marathon
         self._app_id = app_path(app_id)
         self._context = context
         self._offer_timeout = offer_timeout
+        self._tally = tally
+        self._shown = ""
         self._launched = 0
         self._progress_at = context.now()
         self._failures: dict[str, Mapping[str, Any]] = {}
@@ -78,16 +95,14 @@ class Settling:
 
         def pending(sight: Sight) -> str | None:
             self._refuse_another(sight.app, definition)
-            return unsettled(
-                sight.app,
-                sight.entry,
-                waited=sight.waited,
-                failures=sight.failures,
-                offer_timeout=self._offer_timeout,
-            )
+            missing = self._unsettled(sight)
+            if missing is None or self._tally is None:
+                return missing
+            self._shown = self._tally.picture()
+            return f"{self._shown}  {missing}"
 
         def rest(seconds: float) -> None:
-            events.rest(min(seconds, self._until_offers_count()))
+            self._rest(events, min(seconds, self._until_offers_count()))
 
         sight = wait_until(
             self._context,
@@ -100,6 +115,65 @@ class Settling:
         )
         sample_settled(self._context, sight.app)
         return dict(sight.app)
+
+    def stay(self, events: Events, *, seconds: float) -> dict[str, Any]:
+        """Watch an app that has settled for so long, and return it.
+
+        :raises Hopeless: a task ended by itself, or was unhealthy or missing for some seconds.
+        """
+        until = self._context.now() + seconds
+        known = len(self._failures)
+        sick_since: float | None = None
+
+        def pending(sight: Sight) -> str | None:
+            nonlocal sick_since
+            now = self._context.now()
+            missing = self._unsettled(sight)
+            if len(self._failures) > known:
+                last = list(self._failures.values())[-1]
+                raise Hopeless(
+                    "crashed",
+                    f"A task of {self._app_id} ended while it was watched: {last.get('state')} on {last.get('host')}, "
+                    f"{last.get('message') or 'no message'}",
+                    detail=dict(last),
+                )
+            if missing is None:
+                sick_since = None
+                return None if now >= until else f"{self._app_id} is watched"
+            sick_since = now if sick_since is None else sick_since
+            if now - sick_since >= _SICK_SECONDS:
+                raise Hopeless("unhealthy", f"{missing}, while it was watched.")
+            return missing
+
+        def rest(pause: float) -> None:
+            left = until - self._context.now() if sick_since is None else _SICK_SECONDS
+            self._rest(events, max(0.0, min(pause, left)))
+
+        sight = wait_until(
+            self._context, self._look, pending, timeout=seconds + _STAY_SLACK, pauses=events.pauses, rest=rest
+        )
+        return dict(sight.app)
+
+    def _rest(self, events: Events, seconds: float) -> None:
+        """Rest until it is time for a look. Meanwhile each change of the picture is shown; that costs no request."""
+        if self._tally is None:
+            events.rest(seconds)
+            return
+        until = self._context.now() + seconds
+        while (left := until - self._context.now()) > 0 and not events.rest(min(left, _PICTURE_PAUSE)):
+            picture = self._tally.picture()
+            if picture != self._shown:
+                self._context.progress(picture)
+                self._shown = picture
+
+    def _unsettled(self, sight: Sight) -> str | None:
+        return unsettled(
+            sight.app,
+            sight.entry,
+            waited=sight.waited,
+            failures=sight.failures,
+            offer_timeout=self._offer_timeout,
+        )
 
     def _until_offers_count(self) -> float:
         """Seconds until it is worth asking why nothing is launched; infinite when it was asked, or is needless."""
@@ -116,6 +190,8 @@ class Settling:
                 system=self._marathon.url,
             ) from None
         sample_instances(self._context, [app])
+        if self._tally is not None:
+            self._tally.look(app)
         now = self._context.now()
         if launched(app) > self._launched:
             self._launched, self._progress_at = launched(app), now
@@ -150,12 +226,14 @@ class Settling:
             )
 
     def _matters(self, event: Mapping[str, Any]) -> bool:
-        """Runs in the thread of the event stream: it only adds to a dict and reads a flag."""
+        """Runs in the thread of the event stream: it only takes notes and reads a flag."""
         kind = event["eventType"]
         if kind in ("deployment_success", "deployment_failed"):
             return concerns(event, self._app_id)
         if event.get("appId") != self._app_id:
             return False
+        if self._tally is not None:
+            self._tally.event(event)
         if kind == "status_update_event":
             if event.get("taskStatus") in ENDED and event.get("taskStatus") != "TASK_KILLED":
                 self._failures[event["taskId"]] = {**event, "state": event["taskStatus"]}
