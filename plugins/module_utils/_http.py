@@ -155,6 +155,7 @@ class Http:
         self._session.trust_env = False
         self._session.headers["User-Agent"] = USER_AGENT
         self._session.headers.update(headers or {})
+        self._keep_alive = keep_alive
         if not keep_alive:
             self._session.headers["Connection"] = "close"
         self._session.auth = auth
@@ -295,6 +296,8 @@ class Http:
             )
             with response:
                 text = _text(response)
+        if not self._keep_alive:  # also where the server does not say that it closes
+            self._session.close()
         return Answer(url, f"{method} {path}", response.status_code, response.headers, text)
 
     def _prefer(self, url: str) -> None:
@@ -378,8 +381,9 @@ def _cause(error: Exception) -> str:
     """The innermost words of a requests error, without the objects that it wraps."""
     inner: Any = error
     while True:
-        deeper = getattr(inner, "reason", None) or (inner.args[0] if getattr(inner, "args", None) else None)
-        if not isinstance(deeper, BaseException):
+        causes = (getattr(inner, "reason", None), *getattr(inner, "args", ()))
+        deeper = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+        if deeper is None:
             break
         inner = deeper
     if isinstance(inner, OSError) and inner.strerror:

@@ -125,6 +125,16 @@ CASES = [
         **AT, **AT_LB, "group": "none", "app_id": "/none", "seconds": 0,
     }),
     Case("tasks that are admitted", "marathon_lb_wait", {**AT, **AT_LB, "app_id": "/live", "state": "admitted"}),
+    Case("what clients see", "canary_check", {
+        "urls": "{service}", "clients": "20", "version_header": "X-Version", "expect": {1: "100"},
+    }),
+    Case("what clients were not expected to see", "canary_check", {
+        "urls": "{service}", "clients": 20, "version_jmespath": "version", "expect": {"2": 10, "1": 90},
+        "tolerance": 5, "secret_headers": {"X-Token": SECRET},
+    }),
+    Case("clients at a load balancer that is away", "canary_check", {
+        "urls": NOWHERE, "clients": 3, "version_regex": "v(.)",
+    }),
     Case("a load balancer that is away", "marathon_lb_wait", {
         **AT, "marathon_lb_url": NOWHERE, "app_id": "/live", "state": "admitted", "retry_timeout": 0, "wait_timeout": 0,
     }),
@@ -172,6 +182,7 @@ def play(folder: Path, sandbox: launch.Running) -> tuple[dict[str, Any], str]:
         "marathon_host": sandbox.marathon[0].removeprefix("http://"),
         "lb": sandbox.lbs[0]["url"],
         "socket": sandbox.lbs[0]["socket"],
+        "service": f"http://{sandbox.lbs[0]['host']}:10000",
     }
     results = folder / "results.json"
     tasks = [task(number, case, way, places) for number, case in enumerate(CASES) for way in WAYS]
@@ -305,6 +316,9 @@ def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) 
     assert by_name["a lock that somebody else has"]["failed"]
     assert by_name["tasks that are admitted"]["fulfilled"]
     assert by_name["tasks without pending operations"]["fulfilled"]
+    assert by_name["what clients see"]["msg"] == "Out of 20 clients 20 saw 1"
+    assert by_name["what clients were not expected to see"]["failure"]["code"] == "unexpected_split"
+    assert by_name["clients at a load balancer that is away"]["failure"]["code"] == "too_many_failures"
     assert by_name["a load balancer by its socket"]["lbs"]
     assert by_name["a wait that is cut short, with its warning"]["warnings"]
     assert by_name["a check that fails on a secret"]["failure"]["code"] == "check_failed"

@@ -95,6 +95,7 @@ def serving(answer: Callable[[Request], Reply], tls: ssl.SSLContext | None = Non
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128  # clients that come at once are not left waiting for their next try
 
         def handle_error(self, request: object, client_address: object) -> None:
             """A client that breaks off its TLS handshake is part of some tests."""

@@ -233,3 +233,25 @@ def test_a_connection_is_kept_and_its_next_answer_has_a_time_of_its_own() -> Non
     assert len(connections) == 1
     assert texts == ["ü"] * 3
     assert sources == ["keep-alive"] * 3
+
+
+def test_without_keep_alive_no_connection_is_left_whatever_the_server_does() -> None:
+    with (
+        serving(lambda _request: (200, {})) as member,
+        Http("LB", [member.url], Clock().context(), keep_alive=False) as http,
+    ):
+        http.send("GET", "/x")
+
+        assert len(http._session.get_adapter("http://").poolmanager.pools) == 0
+        assert http.send("GET", "/x").status == 200
+
+
+def test_a_connection_that_is_cut_is_named_in_plain_words() -> None:
+    with serving(lambda _request: None) as member:
+        http = Http("Marathon", [member.url], Clock().context(), retry_timeout=0)
+        with pytest.raises(Unreachable) as cut:
+            http.send("GET", "/x")
+
+    assert cut.value.message == (
+        f"Marathon at {member.url} did not answer GET /x: Remote end closed connection without response"
+    )
