@@ -67,8 +67,8 @@ def group_name(definition: Json, name: str | None = None) -> str:
     return found
 
 
-def check_definition(definition: Json) -> None:
-    """Refuse a definition that cannot be rolled out without losing requests.
+def check_definition(definition: Json, *, marathon_lb: bool = True) -> None:
+    """Refuse a definition that cannot be rolled out without losing requests, behind ``marathon_lb`` or plain HAProxy.
 
     :raises InvalidInput: names the field, what was found and what is needed.
     """
@@ -87,7 +87,7 @@ def check_definition(definition: Json) -> None:
     labels = definition.get("labels") or {}
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
         raise InvalidInput("invalid_definition", f"{app_id}: labels has to be a dictionary of texts.")
-    if not any(re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name) for name in labels):
+    if marathon_lb and not any(re.fullmatch(r"HAPROXY_(\d+_)?GROUP", name) for name in labels):
         raise InvalidInput(
             "invalid_definition",
             f"{app_id}: no label HAPROXY_GROUP; marathon-lb serves only apps that name its group.",
@@ -95,7 +95,7 @@ def check_definition(definition: Json) -> None:
     if not definition.get("healthChecks"):
         raise InvalidInput(
             "invalid_definition",
-            f"{app_id}: no healthChecks; without one marathon-lb drains the old version before the new one runs.",
+            f"{app_id}: no healthChecks; without one the old version is drained before the new one can answer.",
         )
     instances = definition.get("instances")
     if instances is not None and (isinstance(instances, bool) or not isinstance(instances, int) or instances < 1):
@@ -108,7 +108,7 @@ def check_definition(definition: Json) -> None:
     if not _port_places(definition):
         raise InvalidInput(
             "invalid_definition",
-            f"{app_id}: no port; marathon-lb needs portDefinitions, or portMappings of the container.",
+            f"{app_id}: no port; a load balancer needs portDefinitions, or portMappings of the container.",
         )
 
 

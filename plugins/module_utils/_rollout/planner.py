@@ -202,7 +202,11 @@ def _replace(old: Colour, new: Colour | None, policy: Policy, wanted: Wanted, id
     target = new.target if new is not None and new.target else min(live, final)
     # A touch needs both at full count; with fewer instances wanted than live ones it goes in shares.
     created = min(policy.canary[0].instances if policy.canary else policy.batch_size or target, target)
-    notes = () if old.turnable else (f"{app_id} takes traffic as soon as its tasks are healthy: {old.why_not}",)
+    notes = (
+        ()
+        if old.turnable or new is not None
+        else (f"{app_id} takes traffic as soon as its tasks are healthy: {old.why_not}",)
+    )
     planned = new or Colour(app_id, colour, wanted.version, created, 0, target, Traffic.NONE, old.turnable)
     steps = _start(old, new, planned, policy)
     if policy.canary:
@@ -284,22 +288,21 @@ def _live_count(old: Colour, new: Colour | None, policy: Policy) -> int:
     """
     if new is None:
         return old.instances
-    shared = old.instances + new.instances <= (new.target or 0) + 1
-    if policy.batch_size is None and not shared and abs(old.instances - new.instances) == 1:
-        if old.target in (old.instances, new.instances):
-            return old.target
-        return min(old.instances, new.instances)
+    counts = (old.instances, new.instances)
+    whole = min(counts) >= (new.target or 0) - 1
+    if policy.batch_size is None and whole and abs(old.instances - new.instances) == 1:
+        return next((target for target in (old.target, new.target) if target in counts), min(counts))
     return max(old.instances, new.target or new.instances)
 
 
 def _start(old: Colour, new: Colour | None, planned: Colour, policy: Policy) -> list[Step]:
     """The new app is there and healthy, where possible without traffic, and its checks pass."""
-    app_id, count, warm = planned.app_id, planned.instances, old.turnable
+    app_id, count, warm = planned.app_id, planned.instances, old.turnable and not policy.weighted
     steps: list[Step] = []
     if new is None:
-        title = f"create {app_id} with {count} instances" + (", without traffic" if warm else "")
+        title = f"create {app_id} with {count} instances" + (", without traffic" if old.turnable else "")
         steps.append(Step("create", title, app_id, old.app_id, count, warm=warm))
-    elif warm and not policy.weighted and _leaks(old, new, policy):
+    elif warm and _leaks(old, new, policy):
         steps.append(Step("warmed", f"all traffic stays on {old.app_id}", old.app_id, app_id, old.instances))
     return [*steps, _healthy(app_id, count), *_checked(policy, app_id)]
 
