@@ -54,6 +54,14 @@ options:
   src:
     description: A file with the app definition, JSON or YAML, on the host that runs the task.
     type: path
+  app_id:
+    description: The id of the app, without a colour, in place of the one in the definition.
+    type: str
+  image:
+    description:
+      - The image, in place of the one in C(container.docker) of the definition. Without a tag it gets O(version) as its
+        tag.
+    type: str
   group:
     description:
       - The deployment group. Default is the label C(HAPROXY_DEPLOYMENT_GROUP) of the definition, or else its id with

@@ -46,6 +46,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "goal": {"type": "str", "choices": list(GOALS), "default": "deploy"},
     "app": {"type": "dict"},
     "src": {"type": "path"},
+    "app_id": {"type": "str"},
+    "image": {"type": "str"},
     "group": {"type": "str"},
     "version": {"type": "str"},
     "batch_size": {"type": "str", "default": "100%"},
@@ -177,7 +179,26 @@ def _definition(params: Mapping[str, Any]) -> dict[str, Any]:
     if definition is None:
         return {"id": params["group"]}
     check_types(definition)
-    return definition
+    return _completed(definition, params)
+
+
+def _completed(definition: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition with the id and the image that were given beside it; the version is the tag of a bare image."""
+    made = dict(definition)
+    if params["app_id"]:
+        made["id"] = params["app_id"]
+    if params["image"]:
+        container = dict(made.get("container") or {})
+        if not isinstance(container.get("docker"), Mapping):
+            raise InvalidInput(
+                "invalid_option",
+                f"Option image: the definition of {made.get('id')} has no container.docker whose image it could be.",
+            )
+        image = params["image"]
+        tagged = ":" in image.rpartition("/")[2] or "@" in image
+        image = image if tagged or not params["version"] else f"{image}:{params['version']}"
+        made["container"] = {**container, "docker": {**container["docker"], "image": image}}
+    return made
 
 
 def _hooks(given: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, list[str]]:
