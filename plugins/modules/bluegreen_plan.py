@@ -85,6 +85,11 @@ options:
     type: list
     elements: raw
     default: []
+  canary_analysis:
+    description:
+      - What the new version is judged by at each stage of a canary, options of M(zdd.rollout.canary_analysis).
+    type: dict
+    default: {}
   bake_seconds:
     description: For how many seconds the new version is watched with all the traffic while the old one is still warm.
     type: float

@@ -42,12 +42,14 @@ class Policy:
     """The user's choices that shape a plan. Times are in seconds; ``batch_size`` is a count, ``None`` means all.
 
     ``weighted``: the load balancers split the traffic by weight, whatever the counts are. ``canary`` are the stages by
-    which the new version is let in; without any it takes all traffic at once, or batch by batch.
+    which the new version is let in; without any it takes all traffic at once, or batch by batch. ``analysis``: what it
+    does beside the old version decides whether it goes on.
     """
 
     batch_size: int | None = None
     weighted: bool = False
     canary: tuple[Stage, ...] = ()
+    analysis: bool = False
     bake_seconds: float = 0
     keep_old: bool = False
     checks: bool = False
@@ -62,7 +64,7 @@ class Step:
     ``other_count`` is how many instances the other app is meant to have; ``trim``: more of them may be removed by
     turning the traffic to and fro, since both apps are fit to serve. ``share``: the percentage of the requests that the
     app is to get, ``None`` where the counts tell; ``idle``: how many tasks of the other app are to get none.
-    ``seconds``: how long a bake lasts.
+    ``seconds``: how long a bake lasts at least; ``analysis``: until the new version is shown to be good enough.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Step:
     share: float | None = None
     idle: int = 0
     seconds: float = 0
+    analysis: bool = False
 
 
 @dataclass(frozen=True)
@@ -405,8 +408,9 @@ def _let_in(
             steps.append(_weigh(stage, to, away, receiving, left))
         if index == reached and approved:
             continue
-        if stage.bake_seconds:
-            steps.append(_bake(to, away, receiving, stage.bake_seconds, stage.weight))
+        judged = policy.analysis and not last and stage.weight != 0
+        if stage.bake_seconds or judged:
+            steps.append(_bake(to, away, receiving, stage.bake_seconds, stage.weight, analysis=judged))
         if stage.pause and not last:
             return steps, True
     return steps, False
@@ -469,9 +473,13 @@ def _weigh(stage: Stage, to: Colour, away: Colour, receiving: int, left: int) ->
     return Step("switched", title, to.app_id, away.app_id, share=stage.weight, **counts)
 
 
-def _bake(new: Colour, old: Colour, count: int, seconds: float, share: float | None = None) -> Step:
+def _bake(
+    new: Colour, old: Colour, count: int, seconds: float, share: float | None = None, *, analysis: bool = False
+) -> Step:
     title = f"watch {new.app_id} for {seconds:g} s; {old.app_id} stays warm"
-    return Step("bake", title, new.app_id, old.app_id, count, seconds=seconds, share=share)
+    if analysis:
+        title = f"compare {new.app_id} with {old.app_id}" + (f", for {seconds:g} s at least" if seconds else "")
+    return Step("bake", title, new.app_id, old.app_id, count, seconds=seconds, share=share, analysis=analysis)
 
 
 def _healthy(app_id: str, count: int) -> Step:
