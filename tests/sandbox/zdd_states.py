@@ -117,7 +117,7 @@ def remove(sandbox: Running, place: Place = Place()) -> None:
     loader = _Loader(sandbox, place)
     for app in loader.apps():
         requests.delete(f"{sandbox.marathon[0]}/v2/apps{app['id']}?force=true", timeout=30)
-    _until(lambda: not loader.apps(), "the apps are removed")
+    _until(lambda: not loader.apps() and not loader.removing(), "the apps are removed")
 
 
 class _Loader:
@@ -170,6 +170,11 @@ class _Loader:
             timeout=30,
         )
         return answer.json()["apps"]
+
+    def removing(self) -> bool:
+        """Whether tasks of apps that are removed are still dying; Marathon keeps the ids locked until then."""
+        deployments = requests.get(f"{self.marathon}/v2/deployments", timeout=30).json()
+        return any(app.rpartition("-")[0] == self.place.app_id for one in deployments for app in one["affectedApps"])
 
     def ask(self, method: str, path: str, body: Any) -> None:
         answer = requests.request(method, f"{self.marathon}{path}", json=body, timeout=30)
