@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the zdd.rollout contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deployments that zdd.py left half done: each is finished, taken back, or replaced, and no request is lost.
+"""Deployments that zdd.py left half done: each is finished or taken back, and no request is lost.
 
 All eight recorded states at once, each an inventory host of its own: so they also stand in each other's way, since any
 reload leaves workers behind that all of them have to wait for.
@@ -9,6 +9,7 @@ reload leaves workers behind that all of them have to wait for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
