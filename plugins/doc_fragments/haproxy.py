@@ -7,7 +7,9 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of ``HAPROXY_SPEC``, and with ``haproxy.statistics`` those for statistics pages."""
+    """The options of ``HAPROXY_SPEC``, with ``haproxy.statistics`` those for statistics pages, with
+    ``haproxy.balancers`` those of ``BALANCERS_SPEC`` that say which backend and how a server is added.
+    """
 
     DOCUMENTATION = r"""
 options:
@@ -63,4 +65,67 @@ options:
     description:
       - File with the key of O(client_cert).
     type: path
+"""
+
+    BALANCERS = r"""
+options:
+  socket:
+    description:
+      - Runtime sockets (HAProxy's C(stats socket), C(level admin)) of all balancers, each the path of a UNIX socket or
+        C(host:port).
+      - Paths are those of the host on which the task runs.
+    type: list
+    elements: str
+    required: true
+  master_socket:
+    description:
+      - Sockets of the masters (C(haproxy -S)), one for each entry of O(socket), in the same order. With them the
+        workers that a reload left behind are seen too.
+    type: list
+    elements: str
+  backend:
+    description:
+      - Name of the backend.
+    type: str
+    required: true
+  placement:
+    description:
+      - What a server becomes that a balancer does not have yet.
+      - V(dynamic) is a server that is added at run time (HAProxy 2.4 and newer, with checks 2.5). A reload forgets it.
+      - V(template) is a free slot of a C(server-template). It keeps its address over a reload with a state file, and
+        can have a cookie.
+      - V(auto) is a free slot if there is one, else a server that is added.
+    type: str
+    choices:
+      - auto
+      - dynamic
+      - template
+    default: auto
+  slot_prefix:
+    description:
+      - The name of the C(server-template); its slots have this name and a number. A slot is free when it is in
+        maintenance with the address C(0.0.0.0).
+    type: str
+    default: slot
+  check:
+    description:
+      - Whether a server that is added is checked, as the backend says (C(option httpchk) and so on).
+    type: bool
+    default: true
+  check_interval:
+    description:
+      - Time between two checks of a server that is added, in seconds. HAProxy's own default is 2.
+    type: float
+  check_rise:
+    description:
+      - After how many checks that pass a server is UP again. HAProxy's own default is 2.
+    type: int
+  check_fall:
+    description:
+      - After how many checks that fail a server is DOWN. HAProxy's own default is 3.
+    type: int
+  max_connections:
+    description:
+      - How many requests a server that is added gets at a time; more wait in its queue. Without it there is no limit.
+    type: int
 """

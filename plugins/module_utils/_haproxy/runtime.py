@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -29,7 +29,13 @@ _DRAIN_BITS = 0x08 | 0x10
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _ABSENT = re.compile(r"No such (server|backend)|Can't find (backend|the target PID)", re.IGNORECASE)
+# Bits of srv_check_state there.
+_CHECK_CONFIGURED = 0x02
+_CHECK_ENABLED = 0x04
 _LARGEST_ANSWER = 64 * 1024 * 1024
+_FENCE, _FENCE_ANSWERS = "show cli level", frozenset({"admin", "operator", "user"})
+# HAProxy reads a line of commands into one buffer (tune.bufsize, 16 KiB).
+_COMMANDS_AT_ONCE = 30
 
 HAPROXY_SPEC: dict[str, Any] = {
     "socket": {"type": "list", "elements": "str"},
@@ -43,6 +49,51 @@ class WorkerProcess:
 
     pid: int
     is_old: bool
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """A server of a backend as ``show servers state`` has it.
+
+    ``address`` is ``ip:port`` (an IPv6 address in brackets), ``""`` while it has none. ``state`` is ``ready``,
+    ``drain`` or ``maint``: what was decided, not what checks find. ``weight`` is the absolute one. ``host_name`` is the
+    one in the configuration, if it has one.
+    """
+
+    name: str
+    id: int
+    address: str
+    state: str
+    weight: int
+    host_name: str | None
+    check_configured: bool
+    check_enabled: bool
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one worker shows of one backend at one moment; ``table`` has all rows of the statistics.
+
+    ``version`` is ``(2, 6)`` for 2.6.12; ``level`` is that of the socket: ``user``, ``operator`` or ``admin``.
+    """
+
+    pid: int
+    version: tuple[int, ...]
+    level: str
+    states: Mapping[str, ServerState]
+    table: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that changes something. ``done`` matches the whole answer when it did.
+
+    ``busy`` matches a part of the answer that only means: not yet.
+    """
+
+    text: str
+    done: re.Pattern[str] = re.compile("")
+    busy: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,16 +146,53 @@ class Runtime:
         :raises NotFound: there is no such backend.
         """
         command = f"show servers state {checked_name(backend)}"
-        text = self._answer(command)
-        lines = [line.split() for line in text.splitlines() if line]
-        if len(lines) < 2 or lines[0] != ["1"] or lines[1][:1] != ["#"]:
-            self._refuse(command, text)
-        header = lines[1][1:]
-        try:
-            name, state = header.index("srv_name"), header.index("srv_admin_state")
-            return {line[name]: _state(int(line[state])) for line in lines[2:]}
-        except (ValueError, IndexError):
-            self._unreadable(command, text)
+        return {name: server.state for name, server in self._states(command, self._answer(command)).items()}
+
+    def sight(self, backend: str) -> Sight:
+        """Read what there is to know about a backend, in one connection.
+
+        :raises NotFound: there is no such backend.
+        """
+        commands = ["show info", "show cli level", f"show servers state {checked_name(backend)}", "show stat"]
+        info, level, states, table = self._answers_to(commands)
+        for command, answer in zip(commands, (info, level, states, table), strict=True):
+            self._judge(command, answer)
+        found = dict(line.split(": ", 1) for line in info.splitlines() if ": " in line)
+        version = re.match(r"(\d+)\.(\d+)", found.get("Version", ""))
+        if not found.get("Pid", "").isdecimal() or version is None:
+            self._unreadable("show info", info)
+        return Sight(
+            pid=int(found["Pid"]),
+            version=tuple(map(int, version.groups())),
+            level=level,
+            states=self._states(commands[2], states),
+            table=stats.parse(f"{table}\n", f"lb {self.name}", "show stat"),
+        )
+
+    def carry_out(self, commands: Sequence[Command], *, experimental: bool = False) -> list[bool]:
+        """Give commands, in as few connections as possible; return for each whether it was done.
+
+        ``False`` means that it was too early for it. ``experimental`` allows what this version has as an experiment.
+
+        :raises NotFound: no such backend or server. :raises Rejected: the socket refuses one of them; the others may
+            have been done.
+        """
+        done = []
+        for number in range(0, len(commands), _COMMANDS_AT_ONCE):
+            some = commands[number : number + _COMMANDS_AT_ONCE]
+            if experimental:
+                some = [Command("experimental-mode on"), *some]
+            for command, answer in zip(some, self._fenced_answers([command.text for command in some]), strict=True):
+                shown = " ".join(answer.split())
+                if command.done.fullmatch(shown):
+                    done.append(True)
+                elif command.busy and command.busy.search(shown):
+                    done.append(False)
+                else:
+                    self._refuse(command.text, answer or "nothing")
+            if experimental:
+                done.pop(number)
+        return done
 
     def set_states(self, backend: str, states: Mapping[str, str]) -> None:
         """Set servers of a backend to ``ready``, ``drain`` or ``maint``, in one connection.
@@ -117,11 +205,7 @@ class Runtime:
         ]
         if not commands:
             return
-        text = self._exchange("; ".join(self._prefixed(command) for command in commands))
-        answers = _answers(text)
-        if len(answers) != len(commands):
-            self._unreadable("; ".join(commands), text)
-        for command, answer in zip(commands, answers, strict=True):
+        for command, answer in zip(commands, self._answers_to(commands), strict=True):
             if answer:
                 self._refuse(command, answer)
 
@@ -145,13 +229,53 @@ class Runtime:
                 found.append(WorkerProcess(int(words[0]), is_old))
         return found
 
+    def _states(self, command: str, text: str) -> dict[str, ServerState]:
+        lines = [line.split() for line in text.splitlines() if line]
+        if len(lines) < 2 or lines[0] != ["1"] or lines[1][:1] != ["#"]:
+            self._refuse(command, text)
+        try:
+            rows = [dict(zip(lines[1][1:], line, strict=True)) for line in lines[2:]]
+            return {row["srv_name"]: _server_state(row) for row in rows}
+        except (ValueError, KeyError):
+            self._unreadable(command, text)
+
+    def _answers_to(self, commands: Sequence[str]) -> list[str]:
+        text = self._exchange("; ".join(self._prefixed(command) for command in commands))
+        answers = _answers(text)
+        if len(answers) != len(commands):
+            self._unreadable("; ".join(commands), text)
+        return answers
+
+    def _fenced_answers(self, commands: Sequence[str]) -> list[str]:
+        """The answers to commands that change something: some of these have no empty line at their end.
+
+        So a question with a known answer stands behind each.
+        """
+        fence = f"; {_FENCE}; "
+        lines = self._exchange(f"{fence.join(commands)}; {_FENCE}").splitlines()
+        answers: list[str] = []
+        answer: list[str] = []
+        for line in lines:
+            if line in _FENCE_ANSWERS:
+                answers.append("\n".join(answer).strip("\n"))
+                answer = []
+            else:
+                answer.append(line)
+        if len(answers) != len(commands):
+            self._unreadable("; ".join(commands), "\n".join(lines))
+        return answers
+
     def _answer(self, command: str) -> str:
         text = self._exchange(self._prefixed(command)).strip("\n")
+        self._judge(command, text)
+        return text
+
+    def _judge(self, command: str, text: str) -> None:
+        """Raise what the answer to a question means, if it is none."""
         if not text:
             self._unreadable(command, text)
         if _ABSENT.match(text) or text.startswith(("Permission denied", "Unknown command")):
             self._refuse(command, text)
-        return text
 
     def _prefixed(self, command: str) -> str:
         return command if self.worker is None else f"@!{self.worker} {command}"
@@ -237,6 +361,26 @@ def _answers(text: str) -> list[str]:
             answers.append("\n".join(lines))
             lines = []
     return [*answers, "\n".join(lines)] if lines else answers
+
+
+def _server_state(row: Mapping[str, str]) -> ServerState:
+    checks = int(row.get("srv_check_state", "0"))
+    host = row.get("srv_fqdn", "-")
+    return ServerState(
+        name=row["srv_name"],
+        id=int(row["srv_id"]),
+        address="" if row["srv_addr"] == "-" else joined(row["srv_addr"], int(row.get("srv_port", "0"))),
+        state=_state(int(row["srv_admin_state"])),
+        weight=int(row["srv_uweight"]),
+        host_name=None if host == "-" else host,
+        check_configured=bool(checks & _CHECK_CONFIGURED),
+        check_enabled=bool(checks & _CHECK_ENABLED),
+    )
+
+
+def joined(host: str, port: int) -> str:
+    """Return ``ip:port``, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _state(bits: int) -> str:

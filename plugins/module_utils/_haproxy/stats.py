@@ -21,6 +21,8 @@ BACKEND = "BACKEND"
 
 _NEEDED = ("pxname", "svname", "status", "scur")
 _DIVIDER = "-"
+# Check results of layers 4, 6 and 7 and of external checks that count as passed (HAProxy's management guide, 9.1).
+_PASSED = frozenset({"L4OK", "L6OK", "L7OK", "L7OKC", "PROCOK"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class ServerRow:
 
     ``scur`` counts requests and sessions in flight, ``qcur`` those that wait for this server; ``weight`` is the
     effective one. ``check_status`` is empty for a server without checks. Counters start at 0 in each new worker.
+    ``check_health`` rises with each check that passes, up to ``check_rise + check_fall - 1``, and is ``check_rise`` for
+    a server that is taken for UP before it was checked.
     """
 
     backend: str
@@ -41,6 +45,17 @@ class ServerRow:
     check_text: str
     req_tot: int
     address: str
+    errors_5xx: int = 0
+    check_health: int = 0
+    check_rise: int = 0
+    check_fall: int = 0
+    cookie: str = ""
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether a check has passed since it left maintenance: the status alone may be one from before."""
+        result = self.check_status.removeprefix("* ")  # a check is in progress, this is the result of the one before
+        return result in _PASSED and (self.check_fall < 2 or self.check_health > self.check_rise)
 
     @property
     def is_up(self) -> bool:
@@ -113,6 +128,11 @@ def server_rows(rows: list[dict[str, str]], source: str, request: str) -> dict[t
                 check_text=row.get("last_chk", ""),
                 req_tot=int(row.get("req_tot") or row.get("stot", 0)),
                 address=row.get("addr", ""),
+                errors_5xx=int(row.get("hrsp_5xx", 0)),
+                check_health=int(row.get("check_health", 0)),
+                check_rise=int(row.get("check_rise", 0)),
+                check_fall=int(row.get("check_fall", 0)),
+                cookie=row.get("cookie", ""),
             )
         except ValueError as error:
             raise _unreadable(",".join(row.values()), source, request, f"a number that is none ({error})") from None

@@ -1,0 +1,452 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring several servers of a HAProxy backend into a described state at every given balancer at once.
+
+What to do is decided in ``backend_servers``, anew at each look, so that what a reload undoes is seen and done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._errors import DeadlinePassed, Hopeless, InvalidInput, NotFound, OperationError, Rejected, Unreachable
+from .._haproxy import stats
+from .._haproxy.addresses import resolved
+from .._haproxy.backend_servers import (
+    AUTO,
+    DRAIN,
+    DYNAMIC,
+    FIRST_STABLE_VERSION,
+    MAINT,
+    READY,
+    TEMPLATE,
+    Checks,
+    Decision,
+    Goal,
+    Server,
+    View,
+    Wanted,
+    decide,
+    shares,
+    unexpected,
+    view_of,
+)
+from .._haproxy.runtime import HAPROXY_SPEC, Runtime, Sight, checked_name
+from .._invocation.context import Context
+from .._invocation.outcome import outcome
+from .._parallel import each
+from .._wait import WAIT_SPEC, Pauses, wait_until
+
+# Which HAProxy, and how a server is added that is not there yet.
+BALANCERS_SPEC: dict[str, Any] = {
+    **HAPROXY_SPEC,
+    "socket": {"type": "list", "elements": "str", "required": True},
+    "master_socket": {"type": "list", "elements": "str"},
+    "backend": {"type": "str", "required": True},
+    "placement": {"type": "str", "choices": [AUTO, DYNAMIC, TEMPLATE], "default": AUTO},
+    "slot_prefix": {"type": "str", "default": "slot"},
+    "check": {"type": "bool", "default": True},
+    "check_interval": {"type": "float"},
+    "check_rise": {"type": "int"},
+    "check_fall": {"type": "int"},
+    "max_connections": {"type": "int"},
+    **WAIT_SPEC,
+}
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **BALANCERS_SPEC,
+    "servers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "weight": {"type": "int", "default": 100},
+            "state": {"type": "str", "choices": [READY, DRAIN, MAINT], "default": READY},
+        },
+    },
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "strict": {"type": "bool", "default": False},
+    "hold_seconds": {"type": "float", "default": 0},
+}
+
+HEAVIEST = 256
+_LONGEST_PAUSE = 0.25
+_LONGEST_FIRST_LOOK = 2.0
+_FIRST_LOOK_PAUSE = 0.1
+# How long (s) a server may be DOWN, or a balancer silent, while it is watched: a reload, one check that is late.
+_MOMENT = 2.0
+
+
+def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Bring the backend into the described state; see the module's documentation."""
+    return bring(goal_of(params), params, context)
+
+
+def goal_of(params: Mapping[str, Any]) -> Goal:
+    """The goal that the options describe.
+
+    :raises InvalidInput: it contradicts itself.
+    """
+    servers = tuple(
+        Wanted(checked_name(server["name"]), resolved(server["address"]), _weight(server["weight"]), server["state"])
+        for server in params["servers"]
+    )
+    absent = tuple(dict.fromkeys(resolved(address) for address in params["absent"]))
+    addresses = [server.address for server in servers]
+    twice = sorted({str(address) for address in addresses if addresses.count(address) > 1})
+    if twice:
+        raise InvalidInput("invalid_option", f"Option servers names {', '.join(twice)} twice.")
+    both = sorted(set(absent) & set(addresses))
+    if both:
+        raise InvalidInput("invalid_option", f"Options servers and absent both name {', '.join(both)}.")
+    return base_goal(params, servers=servers, absent=absent)
+
+
+def base_goal(params: Mapping[str, Any], **goal: Any) -> Goal:
+    """A goal with what ``BALANCERS_SPEC`` says.
+
+    :raises InvalidInput: an option is out of its range.
+    """
+    checks = Checks(
+        params["check"],
+        _positive(params, "check_interval"),
+        _positive(params, "check_rise"),
+        _positive(params, "check_fall"),
+        _positive(params, "max_connections"),
+    )
+    return Goal(
+        checked_name(params["backend"]),
+        placement=params["placement"],
+        slot_prefix=params["slot_prefix"],
+        checks=checks,
+        **goal,
+    )
+
+
+def bring(goal: Goal, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Bring the balancers of ``params`` to ``goal``. ``strict`` and ``hold_seconds`` may be missing there."""
+    balancers = _balancers(goal, params, context)
+    _first_look(balancers, context, min(params["timeout"], _LONGEST_FIRST_LOOK))
+    wants = bool(goal.servers or goal.absent or goal.absent_names)
+    if wants:
+        _check_levels(balancers)
+    if params.get("strict"):
+        _check_strictly(balancers, goal)
+    before = _resource(goal, balancers)
+    decisions = [balancer.decide() for balancer in balancers]
+    after = {
+        "name": goal.backend,
+        "lbs": {
+            balancer.name: {name: dict(server) for name, server in decision.servers.items()}
+            for balancer, decision in zip(balancers, decisions, strict=True)
+        },
+    }
+    result = outcome(context, "backend", before, after)
+    if not context.check_mode and wants:
+        _bring_about(balancers, params, context)
+        result = {**outcome(context, "backend", before, _resource(goal, balancers)), "changed": bool(context.changes)}
+    return {
+        **result,
+        "repaired": sum(balancer.repaired for balancer in balancers),
+        "lbs": [balancer.report() for balancer in balancers],
+    }
+
+
+class Balancer:
+    """One balancer under the hands of an operation; ``view`` is what was seen last.
+
+    ``trusted``, shared by all, are the addresses that were seen to pass a check.
+    """
+
+    def __init__(
+        self, runtime: Runtime, master: Runtime | None, goal: Goal, context: Context, trusted: set[str]
+    ) -> None:
+        self.name = runtime.name
+        self.repaired = 0
+        self.missing: str | None = None
+        self.is_held = False
+        self.error: str | None = None
+        self.sight: Sight | None = None
+        self.view = View(self.name, ())
+        self._runtime = runtime
+        self._master = master
+        self._goal = goal
+        self._context = context
+        self._old: list[dict[str, int]] | None = None
+        self._reached = False
+        self._changed_pid: int | None = None
+        self._silent_since: float | None = None
+        self._down_since: dict[str, float] = {}
+        self._trusted = trusted
+
+    def look(self) -> None:
+        """Read all.
+
+        :raises NotFound: no such backend. :raises Unreachable: no answer, or the worker is just being replaced.
+        """
+        sight = self._runtime.sight(self._goal.backend)
+        rows = stats.server_rows(sight.table, f"lb {self.name}", "show stat")
+        mine = {server: row for (backend, server), row in rows.items() if backend == self._goal.backend}
+        self._old, sessions = (None, {}) if self._master is None else self._old_workers(self._master, sight.pid)
+        self.sight, self.view, self.error = sight, view_of(self.name, sight, self._goal, mine, sessions), None
+        self._trusted.update(
+            server.known.address
+            for server in self.view.servers.values()
+            if server.takes_traffic and server.row and server.row.has_passed
+        )
+
+    def decide(self) -> Decision:
+        """What to do, by the last look. Raises what :func:`decide` raises."""
+        return decide(self.view, self._goal, self._trusted)
+
+    def step(self) -> str | None:
+        """Look, do what can be done, and return what is missing then (``None``: nothing)."""
+        try:
+            self.missing, self.is_held = self._step()
+        except (Unreachable, NotFound) as error:  # NotFound: it comes up with another configuration
+            self.error, self.missing, self.is_held = error.message, error.message, False
+        return self.missing
+
+    def check_health(self) -> None:
+        """Look whether the wanted servers still serve.
+
+        :raises Hopeless: with the code ``unhealthy``: for more than a moment one does not.
+        """
+        now = self._context.now()
+        if self.error is None:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since > _MOMENT:
+            raise Unreachable("unreachable", self.error, system=self.name)
+        down = {} if self.error else self._down()
+        self._down_since = {address: self._down_since.get(address, now) for address in down}
+        for address, since in self._down_since.items():
+            if now - since > _MOMENT:
+                server = down[address]
+                status = f"{server.row.status} ({server.row.check_status})" if server.row else "gone"
+                raise Hopeless(
+                    "unhealthy",
+                    f"lb {self.name}: {self._goal.backend}/{server.known.name} ({address}) is {status} for "
+                    f"{now - since:.1f} s.",
+                    system=self.name,
+                    detail=self.report(),
+                )
+
+    def report(self) -> dict[str, Any]:
+        """What a result says about it."""
+        percent = shares(self.view.servers.values())
+        return {
+            "lb": self.name,
+            "pid": self.sight.pid if self.sight else None,
+            "servers": {name: _reported(server, percent[name]) for name, server in sorted(self.view.servers.items())},
+            "old_workers": self._old,
+            "error": self.error,
+        }
+
+    def _step(self) -> tuple[str | None, bool]:
+        self.look()
+        decision = self.decide()
+        if not decision.commands:
+            self._reached = self._reached or decision.missing is None
+            return decision.missing, decision.is_held
+        assert self.sight is not None
+        if self._reached or self._changed_pid not in (None, self.sight.pid):
+            self.repaired += 1
+            self._context.progress(f"lb {self.name}: set again what was undone ({decision.commands[0].text} ...)")
+        self._changed_pid = self.sight.pid
+        try:
+            done = self._runtime.carry_out(decision.commands, experimental=self.sight.version < FIRST_STABLE_VERSION)
+        except OperationError:  # some of them may have been carried out
+            self._context.changes.append(f"{self.name}: {decision.commands[0].text} ...")
+            raise
+        self._context.changes.extend(
+            f"{self.name}: {command.text}" for command, was in zip(decision.commands, done, strict=True) if was
+        )
+        for command, was in zip(decision.commands, done, strict=True):
+            if not was:
+                return f"lb {self.name}: {command.text}: connections are still attached to it", True
+        self.look()
+        decision = self.decide()
+        self._reached = decision.missing is None
+        return decision.missing, decision.is_held
+
+    def _down(self) -> dict[str, Server]:
+        found = {}
+        for wanted in self._goal.servers:
+            if wanted.state == READY and wanted.weight != 0 and wanted.address is not None:
+                for server in self.view.at(wanted.address)[:1]:
+                    if not (server.row and (server.row.is_up or server.row.is_unchecked)):
+                        found[wanted.address] = server
+        return found
+
+    def _old_workers(self, master: Runtime, live: int) -> tuple[list[dict[str, int]], dict[str, int]]:
+        workers = master.workers()
+        if live not in [worker.pid for worker in workers if not worker.is_old]:
+            raise Unreachable(
+                "reloading", f"lb {self.name}: reloading (pid {live} is not the live worker)", system=self.name
+            )
+        reports, sessions = [], {}
+        for worker in workers:
+            if worker.is_old:
+                try:
+                    table = master.of_worker(worker.pid).table()
+                except NotFound:  # it ended after the list was made
+                    continue
+                rows = stats.server_rows(table, f"lb {self.name} old worker pid {worker.pid}", "show stat")
+                mine = [row for (backend, _name), row in rows.items() if backend == self._goal.backend]
+                for row in mine:
+                    sessions[row.address] = sessions.get(row.address, 0) + row.scur + row.qcur
+                reports.append({"pid": worker.pid, "sessions": sum(row.scur + row.qcur for row in mine)})
+        return reports, sessions
+
+
+def _balancers(goal: Goal, params: Mapping[str, Any], context: Context) -> list[Balancer]:
+    sockets, masters, timeout = params["socket"], params["master_socket"], params["timeout"]
+    if not sockets:
+        raise InvalidInput("invalid_option", "Option socket needs at least one entry.")
+    if len(set(sockets)) != len(sockets):
+        raise InvalidInput("invalid_option", "Option socket names a balancer twice.")
+    if masters and len(masters) != len(sockets):
+        raise InvalidInput(
+            "invalid_option", "Option master_socket needs one entry for each entry of the option socket, in its order."
+        )
+    trusted: set[str] = set()
+    runtimes = [Runtime.at(address, timeout) for address in sockets]
+    masters = [Runtime.at(address, timeout) for address in masters or ()] or [None] * len(sockets)
+    return [
+        Balancer(runtime, master, goal, context, trusted) for runtime, master in zip(runtimes, masters, strict=True)
+    ]
+
+
+def _first_look(balancers: Sequence[Balancer], context: Context, timeout: float) -> None:
+    """Read all; one that does not answer is asked again for a moment: it may just be reloading.
+
+    :raises Unreachable: a balancer still does not answer. :raises NotFound: no such backend.
+    """
+    deadline = context.now() + timeout
+    while True:
+        try:
+            each(Balancer.look, balancers)
+            return
+        except Unreachable:
+            if context.now() >= deadline:
+                raise
+            context.sleep(_FIRST_LOOK_PAUSE)
+
+
+def _check_levels(balancers: Sequence[Balancer]) -> None:
+    """Refuse before anything is changed where a socket would refuse."""
+    for balancer in balancers:
+        if balancer.sight is not None and balancer.sight.level != "admin":
+            raise Rejected(
+                "permission_denied",
+                f"lb {balancer.name}: the socket has the level {balancer.sight.level}; it needs 'level admin' in "
+                "HAProxy's configuration.",
+                system=balancer.name,
+                request="show cli level",
+            )
+
+
+def _check_strictly(balancers: Sequence[Balancer], goal: Goal) -> None:
+    for balancer in balancers:
+        others = unexpected(balancer.view, goal)
+        if others:
+            raise Rejected(
+                "unexpected_servers",
+                f"lb {balancer.name}: backend {goal.backend} has servers that take traffic and are not named: "
+                f"{', '.join(others)} (strict).",
+                system=balancer.name,
+                detail=others,
+            )
+
+
+def _bring_about(balancers: Sequence[Balancer], params: Mapping[str, Any], context: Context) -> None:
+    """Bring all balancers to the goal, wait for it, and hold it.
+
+    :raises DeadlinePassed: with the code ``held`` when all that is missing is that servers to be taken away are idle.
+    """
+    pauses = Pauses(params["wait_sleep"], 1.3, max(_LONGEST_PAUSE, params["wait_sleep"]))
+    if not params["wait"]:
+        for balancer, missing in zip(balancers, each(Balancer.step, balancers), strict=True):
+            if balancer.error is not None:
+                raise Unreachable("unreachable", str(missing), system=balancer.name)
+        return
+    _wait(balancers, context, params["wait_timeout"], pauses)
+    hold = params.get("hold_seconds") or 0
+    if hold > 0:
+        _hold(balancers, context, hold, pauses.longest)
+        _wait(balancers, context, params["wait_timeout"], pauses)
+
+
+def _wait(balancers: Sequence[Balancer], context: Context, timeout: float, pauses: Pauses) -> None:
+    try:
+        wait_until(context, lambda: each(Balancer.step, balancers), _first, timeout=timeout, pauses=pauses)
+    except DeadlinePassed as deadline:
+        unfinished = [balancer for balancer in balancers if balancer.missing is not None]
+        code = "held" if all(balancer.is_held for balancer in unfinished) else deadline.code
+        raise DeadlinePassed(
+            code,
+            f"{deadline.message}.",
+            system=unfinished[0].name if unfinished else deadline.system,
+            detail=[balancer.report() for balancer in balancers],
+        ) from None
+
+
+def _hold(balancers: Sequence[Balancer], context: Context, seconds: float, pause: float) -> None:
+    ends = context.now() + seconds
+    while (left := ends - context.now()) > 0:
+        each(Balancer.step, balancers)
+        each(Balancer.check_health, balancers)
+        context.sleep(min(pause, left))
+
+
+def _first(missing: Sequence[str | None]) -> str | None:
+    return next((text for text in missing if text is not None), None)
+
+
+def _resource(goal: Goal, balancers: Sequence[Balancer]) -> dict[str, Any]:
+    return {
+        "name": goal.backend,
+        "lbs": {
+            balancer.name: {
+                name: {"address": server.known.address, "weight": server.known.weight, "state": server.known.state}
+                for name, server in balancer.view.servers.items()
+            }
+            for balancer in balancers
+        },
+    }
+
+
+def _reported(server: Server, percent: float) -> dict[str, Any]:
+    row, known = server.row, server.known
+    return {
+        "address": known.address,
+        "weight": known.weight,
+        "effective_share_percent": percent,
+        "state": known.state,
+        "status": row.status if row else "",
+        "check_status": row.check_status if row else "",
+        "sessions": row.scur if row else 0,
+        "queued": row.qcur if row else 0,
+        "requests": row.req_tot if row else 0,
+        "errors_5xx": row.errors_5xx if row else 0,
+        "kind": server.kind,
+    }
+
+
+def _weight(weight: int) -> int:
+    if not 0 <= weight <= HEAVIEST:
+        raise InvalidInput("invalid_option", f"A weight of {weight} is not from 0 to {HEAVIEST}.")
+    return weight
+
+
+def _positive(params: Mapping[str, Any], option: str) -> Any:
+    value = params[option]
+    if value is not None and value <= 0:
+        raise InvalidInput("invalid_option", f"Option {option}: {value:g} is not above 0.")
+    return value
