@@ -10,6 +10,8 @@ from collections import Counter
 import pytest
 
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.marathon_lb_decision import decide
+from ansible_collections.zdd.rollout.plugins.module_utils._marathon.deployment_group import by_age
+from ansible_collections.zdd.rollout.plugins.module_utils._marathon.left_by_zdd import left_by_zdd
 from tests.sandbox import launch, zdd_states
 
 PLACES = {name: zdd_states.Place(f"/zdd-{number}", 10000 + 10 * number) for number, name in enumerate(zdd_states.NAMES)}
@@ -28,6 +30,30 @@ def test_the_decision_drains_the_servers_that_the_real_one_drained(name: str) ->
     assert {row["server"]: row["disabled"] for row in decided} == {
         row["svname"]: row["status"] == "MAINT" for row in recorded["haproxy"]
     }
+
+
+PHASES = {
+    "hybrid-reached": "as a hybrid (--new-instances)",
+    "killed-after-first-kill": "half-way",
+    "killed-after-second-scale": "half-way",
+    "killed-green-at-target": "just before its end",
+    "killed-in-complete-cur": "just before its end (--complete-cur)",
+    "killed-in-complete-prev": "on its way back (--complete-prev)",
+    "killed-right-after-create": "half-way",
+    "old-scaled-last-drains-new": "in a state that it cannot leave",
+}
+
+
+@pytest.mark.parametrize("name", zdd_states.NAMES)
+def test_each_state_is_recognised(name: str) -> None:
+    recorded = zdd_states.recording(name)
+    shown = zdd_states.recorded_servers(name)
+    left = left_by_zdd(by_age(recorded["apps"]), {f"/web-{colour}": shown[colour]["MAINT"] for colour in shown})
+
+    assert left is not None
+    assert left.phase == PHASES[name]
+    for app in recorded["apps"]:
+        assert app["id"] in left.text
 
 
 @pytest.mark.serial

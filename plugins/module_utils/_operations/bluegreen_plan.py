@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .._errors import InvalidInput
 from .._haproxy.endpoints import MARATHON_LB_SPEC, instances
+from .._haproxy.marathon_lb import servers_of, untaken_out
 from .._haproxy.marathon_lb_decision import drained_count
 from .._invocation.context import Context
 from .._marathon.client import MARATHON_SPEC, Marathon
@@ -20,6 +22,7 @@ from .._marathon.definition_files import read_definition
 from .._marathon.definitions import app_path, service_ports
 from .._marathon.definitions import check_definition as check_types
 from .._marathon.deployment_group import (
+    alive_tasks,
     assigned_ports,
     check_definition,
     colour_definition,
@@ -31,6 +34,7 @@ from .._marathon.deployment_group import (
     version_of,
 )
 from .._marathon.haproxy_group import observe_behind_haproxy
+from .._marathon.left_by_zdd import left_by_zdd
 from .._marathon.observation import Observation, observe_group
 from .._marathon.prediction import check_prediction
 from .._rollout.canary import Stage, stages
@@ -117,6 +121,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     )
     wanted = _wanted(definition, params["version"], observed) if deploys else None
     made = plan(observed.group, params["goal"], policy, wanted, _idle_tasks)
+    left = None if weighted else left_by_zdd(observed.apps, _drained(observed))
+    if left is not None:
+        made = replace(made, notes=(left.text, *made.notes))
     result = {"changed": False, "plan": {**made.as_dict(), "group": name}}
     app = None
     if deploys and made.new_id is not None:
@@ -129,6 +136,14 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     result["plan"]["check_files"] = check_files
     result["plan"]["lines"] = _lines(made, result["plan"])
     return result
+
+
+def _drained(observed: Observation) -> dict[str, int]:
+    """How many tasks of each app no LB sends requests to."""
+    return {
+        app["id"]: sum(untaken_out(observed.views, servers_of(app, task)) is None for task in alive_tasks(app))
+        for app in observed.apps
+    }
 
 
 def _stages(params: Mapping[str, Any], observed: Observation, definition: Mapping[str, Any]) -> tuple[Stage, ...]:
