@@ -96,7 +96,7 @@ EXAMPLES = r"""
 
 - name: One report for all clusters
   zdd.rollout.rollout_report:
-    reports: "{{ ansible_play_hosts_all | map('extract', hostvars, ['bluegreen_reported', 'report']) }}"
+    reports: "{{ query('ansible.builtin.fileglob', 'reports/*.json') | map('ansible.builtin.file') | map('from_json') }}"
     title: Release 2 in all clusters
     path: release-2.html
   run_once: true

@@ -78,6 +78,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
                 evidence = "the drain was seen again"
             context.sample("evidence", text=f"right before the removal no LB sent requests to {app_id}: {evidence}")
         _remove(marathon, context, app, app_id, params)
+        context.sample("instances", **{app_id: 0 if after is None else after["instances"]})
         return result
 
 

@@ -93,7 +93,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
             ) from None
     tasks = list(dict.fromkeys(check.target.task or check.target.url for check in checks))
     context.sample(
-        "evidence", text=f"{len(expectations)} checks pass at each of {len(tasks)} tasks, at its own address"
+        "evidence", text=f"all checks ({len(expectations)}) pass at each of {len(tasks)} tasks, at its own address"
     )
     return {"changed": False, "checks": len(checks), "tasks": tasks}
 

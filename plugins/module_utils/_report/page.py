@@ -11,7 +11,7 @@ from typing import Any
 
 from .markup import Markup, element
 from .merged import seconds_between
-from .pictures import Band, Line, bar, chart, clock, legend
+from .pictures import PERCENT, Band, Line, bar, chart, clock, legend
 from .style import STYLE
 from .text import heading, versions
 
@@ -27,7 +27,7 @@ _OPEN_AT_MOST = 3  # of many clusters, those that went well are folded
 
 def page(report: Json) -> str:
     """Return the page of one rollout's report, or of many that were merged."""
-    title = report.get("title") or (heading(report) if "reports" not in report else "Rollouts")
+    title = report.get("title") or (_title(report) if "reports" not in report else "Rollouts")
     body = _many(report, title) if "reports" in report else [_header(report, title, "h1"), _details(report)]
     head = element(
         "head",
@@ -49,6 +49,10 @@ def page(report: Json) -> str:
     return "<!DOCTYPE html>\n" + element("html", {"lang": "en"}, head, element("body", None, main)) + "\n"
 
 
+def _title(report: Json) -> str:
+    return heading(report).replace("->", "\u2192")
+
+
 def _many(report: Json, title: str) -> list[Markup]:
     """All clusters on one line of time, then each for itself."""
     reports = report["reports"]
@@ -60,7 +64,7 @@ def _many(report: Json, title: str) -> list[Markup]:
         picture = bar(start, start + one["duration_s"], total, _tone_of_result(one["result"]), label)
         cells = (
             element("a", {"href": f"#r{number}"}, _name(one, number)),
-            versions(one),
+            versions(one).replace("->", "\u2192"),
             _badge(one["result"]),
             _seconds(one["duration_s"]),
         )
@@ -79,7 +83,7 @@ def _many(report: Json, title: str) -> list[Markup]:
             "details",
             {"id": f"r{number}", "class": "cluster", "open": "" if few or not _is_good(one["result"]) else None},
             element("summary", None, element("strong", None, _name(one, number)), " ", _badge(one["result"])),
-            _header(one, heading(one), "h2"),
+            _header(one, _title(one), "h2"),
             _details(one),
         )
         for number, one in enumerate(reports, 1)
@@ -120,7 +124,7 @@ def _pictures(report: Json, bands: Sequence[Band], end: float) -> list[Markup | 
     apps = _Apps(report)
     return [
         _figure("Instances", "healthy tasks", apps.lines(series, "instances"), apps, bands, end),
-        _figure("Share of the traffic", "percent", apps.lines(series, "share"), apps, bands, end, stacked=True),
+        _figure("Share of the traffic", PERCENT, apps.lines(series, "share"), apps, bands, end),
         _figure("Sessions draining, by load balancer", "open and queued", _plain(series, "sessions"), None, bands, end),
         _figure(
             "Workers from before a reload, by load balancer", "workers", _plain(series, "old_workers"), None, bands, end
@@ -178,8 +182,6 @@ def _figure(
     apps: _Apps | None,
     bands: Sequence[Band],
     end: float,
-    *,
-    stacked: bool = False,
 ) -> Markup | None:
     """A picture with its legend; none of what nobody has seen, or was 0 all the time."""
     if not any(value for line in lines for _at, value in line.points):
@@ -190,7 +192,7 @@ def _figure(
         None,
         element("figcaption", None, title, element("small", None, f" ({unit})")),
         legend(lines, texts),
-        chart(lines, bands, end, unit=unit, stacked=stacked),
+        chart(lines, bands, end, unit=unit),
     )
 
 
@@ -210,7 +212,10 @@ def _errors(series: Json, apps: _Apps, bands: Sequence[Band], end: float) -> Mar
     ]
     picture = None
     if any(errors for points in counted.values() for _at, _requests, errors in points):
-        picture = [legend(lines, [apps.label(line.name) for line in lines]), chart(lines, bands, end, unit="errors")]
+        picture = [
+            legend(lines, [apps.label(line.name) for line in lines]),
+            chart(lines, bands, end, unit="errors", stacked=False),
+        ]
     return element(
         "figure",
         None,
@@ -240,7 +245,7 @@ def _steps(report: Json, end: float) -> Markup | None:
             )
         )
     table = _table(("", "Step", "Time", "Evidence on which it went on"), rows)
-    return element("section", None, element("h3", None, "Steps"), table)
+    return element("section", {"class": "steps"}, element("h3", None, "Steps"), table)
 
 
 def _decisions(report: Json) -> Markup | None:

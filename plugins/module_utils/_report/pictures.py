@@ -18,6 +18,7 @@ WIDTH, HEIGHT = 1000.0, 100.0
 _NICE = (1, 2, 5)
 _TIME_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 _TICKS = 5
+PERCENT = "percent"
 
 Point = tuple[float, float]
 
@@ -45,13 +46,14 @@ class Band:
     failed: bool = False
 
 
-def chart(lines: Sequence[Line], bands: Sequence[Band], end: float, *, unit: str, stacked: bool = False) -> Markup:
-    """Return a picture of ``lines`` from 0 to ``end`` seconds, with the steps behind; ``stacked`` ones fill an area.
+def chart(lines: Sequence[Line], bands: Sequence[Band], end: float, *, unit: str, stacked: bool = True) -> Markup:
+    """Return a picture of ``lines`` from 0 to ``end`` seconds, with the steps behind.
 
-    ``unit`` is what the values count; stacked ones are percent.
+    ``unit`` is what the values count. ``stacked`` ones are areas that stand on each other: their height is the sum.
     """
-    peak = 100.0 if stacked else _top(max((value for line in lines for _at, value in line.points), default=0.0))
-    shapes = _areas(lines, end) if stacked else _lines(lines, end, peak)
+    percent = unit == PERCENT
+    peak = 100.0 if percent else _top(_highest(lines, stacked))
+    shapes = _areas(lines, end, peak) if stacked else _lines(lines, end, peak)
     grid = [
         element("line", {"class": "grid", "x1": 0, "x2": _number(WIDTH), "y1": y, "y2": y})
         for y in (_number(HEIGHT * share) for share in (0, 0.5, 1))
@@ -72,7 +74,7 @@ def chart(lines: Sequence[Line], bands: Sequence[Band], end: float, *, unit: str
         "div",
         {"class": "plot"},
         svg,
-        [_label("y", f"top:{100 - share * 100:g}%", _value(peak * share, stacked)) for share in (0, 0.5, 1)],
+        [_label("y", f"top:{100 - share * 100:g}%", _value(peak * share, percent)) for share in (0, 0.5, 1)],
         [_label("x", f"left:{_percent(at, end)}", clock(at)) for at in ticks(end)],
         _numbers(bands, end),
     )
@@ -129,15 +131,22 @@ def _lines(lines: Sequence[Line], end: float, peak: float) -> list[Markup]:
     return drawn
 
 
-def _areas(lines: Sequence[Line], end: float) -> list[Markup]:
+def _highest(lines: Sequence[Line], stacked: bool) -> float:
+    if not stacked:
+        return max((value for line in lines for _at, value in line.points), default=0.0)
+    times = {at for line in lines for at, _value in line.points}
+    return max((sum(_value_at(line.points, at) for line in lines) for at in times), default=0.0)
+
+
+def _areas(lines: Sequence[Line], end: float, peak: float) -> list[Markup]:
     """Each line stands on the ones before it."""
     times = sorted({at for line in lines for at, _value in line.points})
     floor = dict.fromkeys(times, 0.0)
     drawn = []
     for line in lines:
         top = {at: floor[at] + _value_at(line.points, at) for at in times}
-        upper = _stair([(_x(at, end), HEIGHT * (1 - min(100.0, top[at]) / 100)) for at in times])
-        lower = _stair([(_x(at, end), HEIGHT * (1 - min(100.0, floor[at]) / 100)) for at in times])
+        upper = _stair([(_x(at, end), HEIGHT * (1 - min(peak, top[at]) / peak)) for at in times])
+        lower = _stair([(_x(at, end), HEIGHT * (1 - min(peak, floor[at]) / peak)) for at in times])
         outline = "L".join(f"{_number(x)} {_number(y)}" for x, y in [*upper, *reversed(lower)])
         if outline:
             shape = {"class": f"area {line.tone}", "d": f"M{outline}Z"}

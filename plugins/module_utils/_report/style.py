@@ -50,6 +50,7 @@ table{border-collapse:collapse;width:100%}
 th{text-align:left;color:var(--soft);font-size:.8rem;font-weight:400}
 th,td{padding:.4rem .75rem .4rem 0;vertical-align:top;border-bottom:1px solid var(--rule)}
 tr:last-child td{border-bottom:none}
+.steps td:nth-child(2){width:30%}.steps td:nth-child(3){width:20%}
 td ul{margin:0;padding-left:1.1rem}
 td:first-child{white-space:nowrap}
 svg.line{display:block;width:100%;min-width:6rem;height:.6rem;margin-top:.3rem;background:var(--even);border-radius:2px}
@@ -61,7 +62,7 @@ a{color:inherit}
 @media (max-width:40rem){main{padding:.5rem}header,figure,section,details{padding:.75rem .8rem}
 details.cluster{padding:.5rem}h1{font-size:1.3rem}.plot{height:8rem;margin-left:2.6rem}
 section table,section tbody,section tr,section td{display:block}section thead{display:none}
-section td{border:none;padding:.1rem 0}section tr{border-bottom:1px solid var(--rule);padding:.5rem 0}
+section td,.steps td:nth-child(n){width:auto}section td{border:none;padding:.1rem 0}section tr{border-bottom:1px solid var(--rule);padding:.5rem 0}
 section td:empty{display:none}}
 @media print{body{background:none}.raw{display:none}header,figure,section{break-inside:avoid}}
 """
