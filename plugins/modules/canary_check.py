@@ -204,8 +204,8 @@ split:
       elements: str
       sample:
         - Out of 100 clients 80 saw 0.9 and 20 saw 1.0.
-        - "0.9: 80 %, 71.1 % to 86.7 % at a confidence of 95 %"
-        - "1.0: 20 %, 13.3 % to 28.9 % at a confidence of 95 %"
+        - "0.9: 80 %, 70.8 % to 87.3 % at a confidence of 95 %"
+        - "1.0: 20 %, 12.7 % to 29.2 % at a confidence of 95 %"
     clients:
       description: How many clients there were.
       type: int
@@ -248,13 +248,13 @@ split:
           type: float
           sample: 20.0
         low_percent:
-          description: The lower end of the confidence interval (by Wilson) of this share.
+          description: The lower end of the confidence interval (by Clopper and Pearson) of this share.
           type: float
-          sample: 13.337
+          sample: 12.666
         high_percent:
           description: The upper end of it.
           type: float
-          sample: 28.883
+          sample: 29.184
     failures:
       description: The requests that failed, by cause, the most frequent one at the front.
       type: list

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._analysis.proportion import wilson_interval
+from .._analysis.intervals import lower_bound, upper_bound
 from .._errors import DeadlinePassed, InvalidInput, Rejected, Unreachable
 from .._http import TLS_SPEC, Answer, Http, Tls
 from .._invocation.context import Context
@@ -144,9 +144,14 @@ class Split:
         return self.clients.total()
 
     def share(self, count: int) -> Share:
-        """What ``count`` of the clients that saw a version are."""
-        low, high = wilson_interval(count, self.answered, self.confidence)
-        return Share(count / self.answered if self.answered else 0.0, low, high, self.confidence)
+        """What ``count`` of the clients that saw a version are, with the interval by Clopper and Pearson."""
+        one_sided = (1 + self.confidence) / 2
+        return Share(
+            count / self.answered if self.answered else 0.0,
+            lower_bound(count, self.answered, one_sided),
+            upper_bound(count, self.answered, one_sided),
+            self.confidence,
+        )
 
     def summary(self) -> str:
         """As people say it: ``Out of 100 clients 80 saw 0.9 and 20 saw 1.0``."""

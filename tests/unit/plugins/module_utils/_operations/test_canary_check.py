@@ -56,7 +56,7 @@ def test_the_clients_are_counted_by_the_version_that_they_saw() -> None:
     [old, new] = result["split"]["versions"]
     assert (old["version"], old["clients"], old["share_percent"]) == ("0.9", 80, 80)
     assert new["low_percent"] < 20 < new["high_percent"]
-    assert result["split"]["text"][2] == "1.0: 20 %, 13.3 % to 28.9 % at a confidence of 95 %"
+    assert result["split"]["text"][2] == "1.0: 20 %, 12.7 % to 29.2 % at a confidence of 95 %"
 
 
 def test_check_mode_asks_as_well() -> None:
@@ -167,7 +167,7 @@ def test_the_failures_are_told_apart_by_their_causes() -> None:
         ({"1": "80", "2": "20"}, None, None),
         ({"2": 20}, None, None),
         ({"2": 28}, None, None),
-        ({"2": 50}, None, "2 was expected at 50 %, seen at 20 % (13.3 % to 28.9 % at a confidence of 95 %)"),
+        ({"2": 50}, None, "2 was expected at 50 %, seen at 20 % (12.7 % to 29.2 % at a confidence of 95 %)"),
         ({"2": 28}, 5, "2 was expected at 28 %, seen at 20 % (tolerance 5 percentage points)"),
         ({"2": 25}, 5, None),
         ({"1": 100}, None, "1 was expected at 100 %, seen at 80 %"),
