@@ -49,10 +49,16 @@ options:
     required: true
   server:
     description:
-      - Names of the servers.
+      - Names of the servers. They have to be there at each balancer.
     type: list
     elements: str
-    required: true
+  address:
+    description:
+      - Addresses of servers as C(ip:port), whatever their names are. A host name is looked up on the host on which the
+        task runs.
+      - What a balancer does not have is drained there already. With O(state=ready) it fails.
+    type: list
+    elements: str
   state:
     description:
       - V(drained) takes the servers out, V(ready) puts them back.
@@ -123,6 +129,14 @@ EXAMPLES = r"""
     server: web1
     keep_alive_timeout: 1
 
+- name: Servers are idle, known by their addresses
+  zdd.rollout.haproxy_drain:
+    socket: 10.0.0.1:9999
+    backend: shop
+    address:
+      - 10.0.1.1:31001
+      - 10.0.1.2:31002
+
 - name: The server takes traffic again
   zdd.rollout.haproxy_drain:
     socket: /run/haproxy/admin.sock
@@ -190,6 +204,11 @@ lbs:
     error:
       description: Why it could not be asked at last.
       type: str
+sessions:
+  description: Open and queued sessions at the servers when the drain began, at all balancers and workers seen.
+  returned: success
+  type: int
+  sample: 12
 deadline_passed:
   description: Whether O(wait_timeout) passed and O(on_timeout=cut) let the task succeed.
   returned: success

@@ -128,6 +128,40 @@ def test_an_idle_server_is_drained_and_put_back(site: Site) -> None:
     assert site.states() == {"old": "ready", "new": "ready"}
 
 
+def test_servers_are_drained_by_their_addresses(site: Site) -> None:
+    nowhere = "127.0.0.1:9"
+    result = site.drain(server=None, address=[site.old.address, nowhere])
+    assert result["changed"] and result["sessions"] == 0
+    assert site.states() == {"old": "maint", "new": "ready"}
+    assert not site.drain(server=None, address=[nowhere])["changed"]
+
+    failed = site.drain(server=None, address=[site.old.address, nowhere], state="ready")
+    assert (failed["failure"]["code"], failed["failure"]["detail"]) == ("not_found", [nowhere])
+    assert site.states()["old"] == "maint"
+    assert site.drain(server=None, address=[site.old.address], state="ready")["changed"]
+    assert site.states() == {"old": "ready", "new": "ready"}
+
+
+def test_the_sessions_at_the_beginning_of_a_drain_are_told(site: Site, busy: list[int]) -> None:
+    threading.Timer(0.5, site.old.release).start()
+    result = site.drain(server=None, address=[site.old.address])
+    assert (result["sessions"], result["sessions_cut"], result["lbs"][0]["sessions"]) == (1, 0, 0)
+    eventually(lambda: busy == [200])
+
+
+def test_an_address_that_a_reload_has_forgotten_is_drained_when_the_old_worker_is_idle(
+    site: Site, busy: list[int]
+) -> None:
+    site.lb.reload(site.body().replace("server old", "#"))
+    held = site.with_master(server=None, address=[site.old.address], wait_timeout=0.5)
+    assert held["failure"]["code"] == "held"
+    assert "old worker" in held["msg"]
+    site.old.release()
+    eventually(lambda: busy == [200])
+    result = site.with_master(server=None, address=[site.old.address])
+    assert not result["changed"] and result["lbs"][0]["servers"] == {}
+
+
 def test_a_second_run_changes_nothing(site: Site) -> None:
     first, second = site.drain(), site.drain()
     assert (first["changed"], second["changed"]) == (True, False)

@@ -16,6 +16,7 @@ from typing import Any
 
 from .._errors import DeadlinePassed, InvalidInput, NotFound, Unreachable
 from .._haproxy import stats
+from .._haproxy.addresses import resolved
 from .._haproxy.runtime import HAPROXY_SPEC, Runtime, checked_name
 from .._haproxy.stats import ServerRow
 from .._invocation.context import Context
@@ -29,13 +30,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "socket": {"type": "list", "elements": "str", "required": True},
     "master_socket": {"type": "list", "elements": "str"},
     "backend": {"type": "str", "required": True},
-    "server": {"type": "list", "elements": "str", "required": True},
+    "server": {"type": "list", "elements": "str"},
+    "address": {"type": "list", "elements": "str"},
     "state": {"type": "str", "choices": ["drained", "ready"], "default": "drained"},
     "drain_timeout": {"type": "float", "default": 30},
     "keep_alive_timeout": {"type": "float", "default": 10},
     **ON_TIMEOUT_SPEC,
     **WAIT_SPEC,
 }
+
+ARGUMENT_RULES: dict[str, Any] = {"required_one_of": [("server", "address")]}
 
 _LONGEST_PAUSE = 0.5
 _LONGEST_FIRST_LOOK = 2.0
@@ -149,7 +153,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     for balancer, state in zip(balancers, states, strict=True):
         balancer.first_pid = state.pid
     target = "maint" if params["state"] == "drained" else "ready"
+    if params["state"] == "ready":
+        _check_presence(balancers)
     before = _resource(params, states)
+    sessions = sum(state.sessions + sum(worker.sessions for worker in state.old_workers or ()) for state in states)
     wanted = {
         **before,
         "servers": {lb: dict.fromkeys(servers, target) for lb, servers in before["servers"].items()},
@@ -167,21 +174,31 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         left = _drain(balancers, params, context) if target == "maint" else _restore(balancers, params, context)
         result["backend"] = _resource(params, [balancer.state for balancer in balancers])
     result["lbs"] = [_report(balancer) for balancer in balancers]
+    result["sessions"] = sessions
     return {**result, **left}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which servers an operation is about: those with these names, and those with these addresses."""
+
+    names: tuple[str, ...]
+    addresses: frozenset[str]
 
 
 class _Balancer:
     """One balancer under the hands of this operation; ``state`` is what was seen last."""
 
     def __init__(
-        self, runtime: Runtime, master: Runtime | None, backend: str, servers: Sequence[str], context: Context
+        self, runtime: Runtime, master: Runtime | None, backend: str, chosen: Chosen, context: Context
     ) -> None:
         self.runtime = runtime
         self.master = master
         self.first_pid = 0
+        self.addresses: set[str] = set()
         self.state = BalancerState(runtime.name)
         self._backend = backend
-        self._servers = servers
+        self._chosen = chosen
         self._context = context
 
     def look_strictly(self) -> BalancerState:
@@ -189,8 +206,8 @@ class _Balancer:
 
         :raises NotFound: no such backend or server.
         """
-        found = self.runtime.server_states(self._backend)
-        missing = [name for name in self._servers if name not in found]
+        sight = self.runtime.sight(self._backend)
+        missing = [name for name in self._chosen.names if name not in sight.states]
         if missing:
             raise NotFound(
                 "not_found",
@@ -199,17 +216,26 @@ class _Balancer:
                 request=f"show servers state {self._backend}",
                 detail=missing,
             )
-        rows = stats.server_rows(self.runtime.table(), f"lb {self.runtime.name}", "show stat")
-        pid = int(self.runtime.info()["Pid"])
-        old = self._old_workers(pid) if self.master else None
+        rows = stats.server_rows(sight.table, f"lb {self.runtime.name}", "show stat")
+        old = self._old_workers(sight.pid) if self.master else None
+        names = [
+            name
+            for name, server in sight.states.items()
+            if name in self._chosen.names or server.address in self._chosen.addresses
+        ]
+        self.addresses = {sight.states[name].address for name in names}
         self.state = BalancerState(
             self.runtime.name,
-            pid,
-            {name: found[name] for name in self._servers},
-            {name: rows[self._backend, name] for name in self._servers if (self._backend, name) in rows},
+            sight.pid,
+            {name: sight.states[name].state for name in names},
+            {name: rows[self._backend, name] for name in names if (self._backend, name) in rows},
             old,
         )
         return self.state
+
+    def absent_addresses(self) -> list[str]:
+        """The addresses that it had no server for when it was last seen."""
+        return sorted(self._chosen.addresses - self.addresses)
 
     def look(self) -> BalancerState:
         """Read all; a balancer that does not answer for a while is one that says nothing."""
@@ -260,7 +286,9 @@ class _Balancer:
     def _old_worker(self, pid: int, table: list[dict[str, str]], before: OldWorker | None) -> OldWorker:
         rows = stats.server_rows(table, f"lb {self.runtime.name} old worker pid {pid}", "show stat")
         sessions = sum(
-            rows[key].scur + rows[key].qcur for key in rows if key[0] == self._backend and key[1] in self._servers
+            row.scur + row.qcur
+            for (backend, name), row in rows.items()
+            if backend == self._backend and (name in self._chosen.names or row.address in self._chosen.addresses)
         )
         connections = sum(int(row.get("scur", 0)) for row in table if row.get("svname") == stats.FRONTEND)
         quiet_since = None
@@ -272,8 +300,8 @@ class _Balancer:
 def _balancers(params: Mapping[str, Any], context: Context) -> list[_Balancer]:
     sockets = list(dict.fromkeys(params["socket"]))
     masters = params["master_socket"]
-    if not sockets or not params["server"]:
-        raise InvalidInput("invalid_option", "Options socket and server need at least one entry each.")
+    if not sockets or not (params["server"] or params["address"]):
+        raise InvalidInput("invalid_option", "Options socket and server (or address) need at least one entry each.")
     if masters is not None and len(masters) != len(params["socket"]):
         raise InvalidInput(
             "invalid_option", "Option master_socket needs one entry for each entry of the option socket, in its order."
@@ -281,18 +309,36 @@ def _balancers(params: Mapping[str, Any], context: Context) -> list[_Balancer]:
     if masters is not None and len(sockets) != len(params["socket"]):
         raise InvalidInput("invalid_option", "Option socket names a balancer twice.")
     backend = checked_name(params["backend"])
-    servers = [checked_name(name) for name in dict.fromkeys(params["server"])]
+    chosen = Chosen(
+        tuple(checked_name(name) for name in dict.fromkeys(params["server"] or ())),
+        frozenset(resolved(address) for address in params["address"] or ()),
+    )
     timeout = params["timeout"]
     return [
         _Balancer(
             Runtime.at(address, timeout),
             Runtime.at(masters[index], timeout) if masters else None,
             backend,
-            servers,
+            chosen,
             context,
         )
         for index, address in enumerate(sockets)
     ]
+
+
+def _check_presence(balancers: Sequence[_Balancer]) -> None:
+    """Refuse to put back what is not there.
+
+    :raises NotFound: a balancer has no server with one of the addresses.
+    """
+    for balancer in balancers:
+        if absent := balancer.absent_addresses():
+            raise NotFound(
+                "not_found",
+                f"lb {balancer.runtime.name}: no server has the address {', '.join(absent)}.",
+                system=balancer.runtime.address,
+                detail=absent,
+            )
 
 
 def _first_look(balancers: Sequence[_Balancer], context: Context, timeout: float) -> list[BalancerState]:
@@ -323,7 +369,7 @@ def _drain(balancers: Sequence[_Balancer], params: Mapping[str, Any], context: C
         try:
             wait_until(
                 context,
-                lambda: _look(balancers, "drain", ["ready"]),
+                lambda: _look(balancers, context, "drain", ["ready"]),
                 lambda states: _first(
                     busy(state) for state in states if "drain" in state.states.values() or state.error
                 ),
@@ -333,16 +379,16 @@ def _drain(balancers: Sequence[_Balancer], params: Mapping[str, Any], context: C
         except DeadlinePassed as deadline:
             context.progress(f"{deadline.message}; persistent clients are sent elsewhere now")
     else:
-        _look(balancers, "maint", [])
+        _look(balancers, context, "maint", [])
     for balancer in balancers:
         balancer.set_again("maint", ["ready", "drain"])
     if not params["wait"]:
-        _look(balancers, "maint", [])
+        _look(balancers, context, "maint", [])
         return settled()
     try:
         wait_until(
             context,
-            lambda: _look(balancers, "maint", ["ready", "drain"]),
+            lambda: _look(balancers, context, "maint", ["ready", "drain"]),
             lambda _states: _first(
                 undrained(balancer.state, balancer.first_pid, context.now(), params["keep_alive_timeout"])
                 for balancer in balancers
@@ -365,19 +411,24 @@ def _restore(balancers: Sequence[_Balancer], params: Mapping[str, Any], context:
     if params["wait"]:
         wait_until(
             context,
-            lambda: _look(balancers, "ready", ["drain", "maint"]),
+            lambda: _look(balancers, context, "ready", ["drain", "maint"]),
             lambda states: _first(unready(state) for state in states),
             timeout=params["wait_timeout"],
             pauses=Pauses(params["wait_sleep"], 1.3, max(_LONGEST_PAUSE, params["wait_sleep"])),
         )
     else:
-        _look(balancers, "ready", [])
+        _look(balancers, context, "ready", [])
     return settled()
 
 
-def _look(balancers: Sequence[_Balancer], wanted: str, only_from: Sequence[str]) -> list[BalancerState]:
+def _look(
+    balancers: Sequence[_Balancer], context: Context, wanted: str, only_from: Sequence[str]
+) -> list[BalancerState]:
     """Look at all, and set again what a reload has undone; the state that is returned is the one before that."""
     states = each(_Balancer.look, balancers)
+    known = {state.name: state.sessions for state in states if state.error is None}
+    if wanted != "ready" and known:
+        context.sample("sessions", **known)
     for balancer in balancers:
         balancer.set_again(wanted, only_from)
     return states
