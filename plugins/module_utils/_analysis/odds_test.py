@@ -20,17 +20,20 @@ with the product over stretches in place of one constant share. What follows fro
 * A canary without errors never gets a ratio above 1, as ``w > 1``.
 
 The prior is a Beta distribution of ``t``, truncated to ``(r, 1)``, with the share ``r`` of the first stretch:
-Beta(1, b) with ``b`` such that its mean lies at the tenfold odds where the share is small, 1 (uniform) where it is not.
-It is kept as points with weights, so that the sum over them is exact for this prior, for all shares that follow.
+Beta(2, b) with ``b`` such that its mean lies at tenfold odds, as with 5 % of errors where 0.5 % are usual, but 1 at
+least. It is kept as points with weights, so that the sum over them is exact for this prior, whatever shares follow.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _POINTS = 256
 _TYPICAL_ODDS = 10.0
+_FIRST_PARAMETER = 2.0
+_LARGEST_LOG_ODDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,20 @@ class OddsTest:
     @classmethod
     def at_share(cls, share: float) -> OddsTest:
         """The test before any error. ``share``: of the first stretch, between 0 and 1, both excluded."""
-        second = max(1.0, (1.0 - share) / (_TYPICAL_ODDS * share))
-        odds, weights = [], []
+        second = max(1.0, _FIRST_PARAMETER * (1.0 - share) / (_TYPICAL_ODDS * share))
+        odds, log_weights = [], []
         for number in range(_POINTS):
-            # Denser at the share: there are the small differences, which it takes many errors to tell.
+            # Denser where the odds are nearly equal: there are the differences that it takes many errors to tell.
             place = (number + 0.5) / _POINTS
-            chance = share + (1.0 - share) * place * place
-            odds.append(chance * (1.0 - share) / ((1.0 - chance) * share))
-            weights.append((1.0 - chance) ** (second - 1.0) * place)
-        log_total = math.log(sum(weights))
-        return cls(tuple(odds), tuple(math.log(weight) - log_total for weight in weights))
+            ratio = math.exp(_LARGEST_LOG_ODDS * place * place)
+            log_sum = math.log1p((ratio - 1.0) * share)
+            log_chance = math.log(share * ratio) - log_sum
+            log_rest = math.log1p(-share) - log_sum
+            odds.append(ratio)
+            # The Beta density, times d(chance)/d(log odds) = chance (1 - chance), times d(log odds)/d(place).
+            log_weights.append(_FIRST_PARAMETER * log_chance + second * log_rest + math.log(place))
+        log_total = _log_sum(log_weights)
+        return cls(tuple(odds), tuple(log_weight - log_total for log_weight in log_weights))
 
     def after(self, canary_errors: int, baseline_errors: int, share: float) -> OddsTest:
         """The test after a stretch. ``share`` is the canary's share of its requests, between 0 and 1, both excluded."""
@@ -69,5 +76,10 @@ class OddsTest:
     @property
     def log_ratio(self) -> float:
         """The natural logarithm of the mixture likelihood ratio."""
-        highest = max(self.log_masses)
-        return highest + math.log(sum(math.exp(mass - highest) for mass in self.log_masses))
+        return _log_sum(self.log_masses)
+
+
+def _log_sum(logs: Sequence[float]) -> float:
+    """The logarithm of the sum of what ``logs`` are the logarithms of."""
+    highest = max(logs)
+    return highest + math.log(sum(math.exp(log - highest) for log in logs))
