@@ -85,6 +85,7 @@ HOOKABLE = (
     "reduce",
     "scale",
     "retire",
+    "kill",
     "rollback",
 )
 

@@ -21,6 +21,8 @@ GOALS = ("deploy", "promote", "rollback", "withdraw")
 
 _SAME_SHARE = 0.5  # percentage points: what integer weights may be off
 
+_KILLS = ("reduce", "retire")
+
 IdleTasks = Callable[[int, int, int], int]
 
 
@@ -513,13 +515,18 @@ def _retire(app: Colour, other: Colour) -> Step:
 
 
 def _with_hooks(steps: Sequence[Step], goal: str, hooks: Mapping[str, Sequence[str]]) -> list[Step]:
-    """Put a ``hook`` step before each step that has hooks; ``rollback`` hooks come before a rollback's first step."""
-    if goal in ("rollback", "withdraw"):
-        before = [_hook("rollback", file) for file in hooks.get("rollback", ())] if steps else []
-        return [*before, *steps]
-    planned: list[Step] = []
+    """Put a ``hook`` step before each step that has hooks; ``rollback`` hooks come before a rollback's first step.
+
+    ``kill`` hooks come before every step that removes tasks of one app in favour of the other, on the way back too.
+    """
+    back = goal in ("rollback", "withdraw")
+    planned = [_hook("rollback", file) for file in hooks.get("rollback", ())] if back and steps else []
     for step in steps:
-        planned += [*(_hook(step.name, file, step) for file in hooks.get(step.name, ())), step]
+        if not back:
+            planned += [_hook(step.name, file, step) for file in hooks.get(step.name, ())]
+        if step.name in _KILLS and step.other_id != step.app_id:
+            planned += [_hook("kill", file, step) for file in hooks.get("kill", ())]
+        planned.append(step)
     return planned
 
 
