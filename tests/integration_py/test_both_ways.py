@@ -120,6 +120,9 @@ CASES = [
     Case("a report", "rollout_report", {
         "plan": {"group": "g", "from": "1", "to": "2", "target": 3}, "started": 1, "ended": 2, "result": "promoted",
     }),
+    Case("a decision at a barrier", "rollout_decision", {
+        "moment": "let_in", "clusters": {"a": [{"group": "g", "result": "kept"}], "b": []}, "on_failure": "host",
+    }),
     Case("a group that is not there", "marathon_lb_switch", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
     Case("a watch of what is not there", "marathon_lb_watch", {
         **AT, **AT_LB, "group": "none", "app_id": "/none", "seconds": 0,
