@@ -41,6 +41,36 @@ def sample_share(context: Context, views: Sequence[LbView], servers: Mapping[str
         context.sample("share", **{app: round(sum(one[app] for one in shares) / len(shares), 1) for app in servers})
 
 
+class Errors:
+    """Requests and answers 5xx of apps since the first look; the counters of LBs begin at 0 in each new worker."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._last: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._sums: dict[str, tuple[int, int]] = {}
+
+    def look(self, views: Sequence[LbView], servers: Mapping[str, Sequence[Server]]) -> None:
+        """Count on, and sample the sums. ``servers`` has those of each app."""
+        for app, of_app in servers.items():
+            requests, errors = self._sums.get(app, (0, 0))
+            for view in views:
+                for server in of_app:
+                    row = (view.rows or {}).get((server.backend, server.server))
+                    if row is not None:
+                        more = self._since_last((view.name, *server[:2]), (row.req_tot, row.errors_5xx))
+                        requests, errors = requests + more[0], errors + more[1]
+            self._sums[app] = requests, errors
+        sums = {app: {"requests": requests, "errors": errors} for app, (requests, errors) in self._sums.items()}
+        self._context.sample("errors", **sums)
+
+    def _since_last(self, key: tuple[str, str, str], counts: tuple[int, int]) -> tuple[int, int]:
+        before = self._last.get(key, counts)
+        self._last[key] = counts
+        if counts[0] < before[0]:
+            return counts
+        return counts[0] - before[0], max(0, counts[1] - before[1])
+
+
 def servers_by_app(apps: Iterable[Json]) -> dict[str, list[Server]]:
     """The servers of all tasks of each app."""
     return {app["id"]: [server for task in app.get("tasks") or () for server in servers_of(app, task)] for app in apps}

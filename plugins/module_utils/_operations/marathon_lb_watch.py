@@ -18,6 +18,7 @@ from .._marathon.deployment_group import admits, alive_tasks, by_age, is_alive, 
 from .._marathon.events import Events
 from .._marathon.observation import group_apps
 from .._marathon.progress import present_failure
+from .._marathon.sampling import Errors
 from .._parallel import each
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -87,6 +88,7 @@ class _Watch:
         self._shared = params["shared"]
         self._now = now
         self._sick_since: float | None = None
+        self._errors = Errors(marathon.context)
         self._marathon = marathon
         self._lbs = lbs
         self._group = params["group"]
@@ -132,15 +134,14 @@ class _Watch:
     def look_at_lbs(self) -> None:
         """An LB that does not answer says nothing about the app; it is asked again a moment later."""
         self._views = [view for view in each(lambda lb: seen(lb, lambda _view: False), self._lbs) if not view.error]
+        servers = [server for task in alive_tasks(self._app) for server in servers_of(self._app, task)]
+        self._errors.look(self._views, {self._app_id: servers})
         for view in self._views:
-            for task in alive_tasks(self._app):
-                for server in servers_of(self._app, task):
-                    key = (view.name, str(server))
-                    self._down[key] = 0 if admits(view, server) else self._down.get(key, 0) + 1
-                    if self._down[key] >= _LOOKS_DOWN:
-                        raise Hopeless(
-                            "not_served", f"lb {view.name} does not send requests to {server} during the bake."
-                        )
+            for server in servers:
+                key = (view.name, str(server))
+                self._down[key] = 0 if admits(view, server) else self._down.get(key, 0) + 1
+                if self._down[key] >= _LOOKS_DOWN:
+                    raise Hopeless("not_served", f"lb {view.name} does not send requests to {server} during the bake.")
 
     def said(self) -> str:
         """The state in one line."""

@@ -72,7 +72,7 @@ def _many(report: Json, title: str) -> list[Markup]:
     counts = ", ".join(f"{count} {result}" for result, count in report["results"].items())
     facts = {
         "Clusters": f"{len(reports)}: {counts}",
-        "Time": f"{_time(report['started'])} to {_time(report['ended'])} ({_seconds(total)})",
+        "Time": f"{_span(report)} ({_seconds(total)})",
         **_cuts(report),
     }
     head = element("header", None, element("h1", None, title), _badge(report["result"]), _facts(facts))
@@ -96,7 +96,7 @@ def _header(report: Json, title: str, level: str) -> Markup:
     facts = {
         "Cluster": " ".join(text for text in (report["cluster"], f"({where})" if where else "") if text),
         "By": report["owner"],
-        "Time": f"{_time(report['started'])} to {_time(report['ended'])}" if report["started"] else "nothing to do",
+        "Time": _span(report),
         "Took": f"{_seconds(report['duration_s'])}, {len(report['steps'])} steps",
         "Instances": report["instances"],
         "Sessions that ended by themselves": report["sessions_drained"],
@@ -125,7 +125,14 @@ def _pictures(report: Json, bands: Sequence[Band], end: float) -> list[Markup | 
     return [
         _figure("Instances", "healthy tasks", apps.lines(series, "instances"), apps, bands, end),
         _figure("Share of the traffic", PERCENT, apps.lines(series, "share"), apps, bands, end),
-        _figure("Sessions draining, by load balancer", "open and queued", _plain(series, "sessions"), None, bands, end),
+        _figure(
+            "Sessions draining, by load balancer",
+            "open and queued, in the live workers",
+            _plain(series, "sessions"),
+            None,
+            bands,
+            end,
+        ),
         _figure(
             "Workers from before a reload, by load balancer", "workers", _plain(series, "old_workers"), None, bands, end
         ),
@@ -296,8 +303,12 @@ def _name(report: Json, number: int) -> str:
     return name or f"rollout {number}"
 
 
-def _time(moment: str | None) -> str:
-    return (moment or "").replace("T", " ").replace("+00:00", " UTC")
+def _span(report: Json) -> str | None:
+    """``2026-03-01 09:00:00 to 09:00:04 UTC``."""
+    if not report["started"] or not report["ended"]:
+        return None
+    start, end = (str(report[key]).replace("T", " ").replace("+00:00", "") for key in ("started", "ended"))
+    return f"{start} to {end.removeprefix(start[:11])} UTC"
 
 
 def _seconds(seconds: float) -> str:

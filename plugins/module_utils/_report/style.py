@@ -62,7 +62,7 @@ a{color:inherit}
 @media (max-width:40rem){main{padding:.5rem}header,figure,section,details{padding:.75rem .8rem}
 details.cluster{padding:.5rem}h1{font-size:1.3rem}.plot{height:8rem;margin-left:2.6rem}
 section table,section tbody,section tr,section td{display:block}section thead{display:none}
-section td,.steps td:nth-child(n){width:auto}section td{border:none;padding:.1rem 0}section tr{border-bottom:1px solid var(--rule);padding:.5rem 0}
-section td:empty{display:none}}
+section td,.steps td:nth-child(n){width:auto}section td{border:none;padding:.1rem 0}
+section tr{border-bottom:1px solid var(--rule);padding:.5rem 0}section td:empty{display:none}}
 @media print{body{background:none}.raw{display:none}header,figure,section{break-inside:avoid}}
 """
