@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 from ._analysis.evidence import Counts, Stretch
 from ._command import output
 from ._errors import InvalidInput, Rejected, Unreachable
+from ._haproxy.addresses import resolved
 from ._haproxy.configuration import parse
 from ._haproxy.counters import Counter, is_tcp
 from ._haproxy.endpoints import MarathonLb
@@ -30,8 +30,6 @@ from ._prometheus import instant
 
 NEEDED_COUNTS = ("canary_requests", "canary_errors", "baseline_requests", "baseline_errors")
 SLOW_COUNTS = ("canary_slow", "baseline_slow")
-
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):\d{1,5}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Source(Protocol):
 
 
 class HaproxySource:
-    """The servers with the given addresses (``ip:port``) at all ``lbs``, in one ``backend`` or in any."""
+    """The servers with the given addresses (``host:port``) at all ``lbs``, in one ``backend`` or in any."""
 
     def __init__(
         self,
@@ -65,11 +63,7 @@ class HaproxySource:
         canary: Sequence[str],
         baseline: Sequence[str],
     ) -> None:
-        for address in (*canary, *baseline):
-            if not _ADDRESS.fullmatch(address):
-                raise InvalidInput(
-                    "invalid_option", f"{address!r} is no address of a server; one is like 10.0.0.7:31001."
-                )
+        canary, baseline = ([resolved(address) for address in addresses] for addresses in (canary, baseline))
         both = set(canary) & set(baseline)
         if both:
             raise InvalidInput("invalid_option", f"{min(both)} is of the canary and of the old version at once.")

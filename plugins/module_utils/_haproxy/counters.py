@@ -120,6 +120,7 @@ class Counter:
         """
         worker = Worker.of(rows, now)
         first = self._last is None
+        self._workers = [one for one in self._workers if one is self._last or now - one.seen_at <= _OVERLAP]
         before = self._before(worker)
         if not first and before is None:
             self.reloads += 1
@@ -131,8 +132,7 @@ class Counter:
                     stretch += Stretch(canary=new)
                 elif addresses.get(key) in self._baseline:
                     stretch += Stretch(baseline=new)
-        self._workers = [one for one in self._workers if one is not before and now - one.seen_at <= _OVERLAP]
-        self._workers.append(worker)
+        self._workers = [*(one for one in self._workers if one is not before), worker]
         self._last = worker
         return stretch
 
