@@ -115,6 +115,19 @@ CASES = [
         **AT, "group": "web", "app": {**WEB, "id": "/web-green"}, "keep_app_id": "/web-blue",
     }),
     Case("a removal of what is not there", "bluegreen_retire", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
+    Case("what zdd.py would be asked for", "zdd_input", {
+        **AT, "json": "{zdd_json}", "new_instances": "1", "initial_instances": 1, "step_delay": 5, "force": True,
+    }),
+    Case("what zdd.py could not read", "zdd_input", {**AT, "json": "/no/such/file.json"}),
+    Case("a hook before a kill", "zdd_pre_kill_hook", {
+        **AT, "path": "/bin/true", "app_id": "live", "tasks": ["live.a"], "other_id": "/live",
+    }),
+    Case("a hook that is against it", "zdd_pre_kill_hook", {
+        **AT, "path": "/bin/false", "app_id": "live", "tasks": ["live.a"], "other_id": "/live",
+    }),
+    Case("a hook that is not there", "zdd_pre_kill_hook", {
+        **AT, "path": "/no/such/hook", "app_id": "live", "tasks": [], "other_id": "/live",
+    }),
     Case("a split of the traffic", "bluegreen_split", {**AT, "group": "none", "app_id": "/none", "share": 5}),
     Case("a share that is none", "bluegreen_split", {**AT, "group": "none", "app_id": "/none", "share": 105}),
     Case("a report", "rollout_report", {
@@ -186,7 +199,9 @@ def play(folder: Path, sandbox: launch.Running) -> tuple[dict[str, Any], str]:
         "lb": sandbox.lbs[0]["url"],
         "socket": sandbox.lbs[0]["socket"],
         "service": f"http://{sandbox.lbs[0]['host']}:10000",
+        "zdd_json": str(folder / "zdd.json"),
     }
+    (folder / "zdd.json").write_text(json.dumps({**WEB, "labels": {**WEB["labels"], "HAPROXY_DEPLOYMENT_GROUP": "w"}}))
     results = folder / "results.json"
     tasks = [task(number, case, way, places) for number, case in enumerate(CASES) for way in WAYS]
     names = [register(number, way) for number in range(len(CASES)) for way in WAYS]
