@@ -65,18 +65,20 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-rc:
-  description: The status with which the hook ended; V(null) in check mode.
+hook:
+  description: How the hook ended.
   returned: success
-  type: int
-stdout:
-  description: What it said.
-  returned: success
-  type: str
-stderr:
-  description: What it complained about.
-  returned: success
-  type: str
+  type: dict
+  contains:
+    rc:
+      description: Its status; V(null) in check mode.
+      type: int
+    stdout:
+      description: What it said.
+      type: str
+    stderr:
+      description: What it complained about.
+      type: str
 """
 
 from ..module_utils._invocation.module import run_as_module

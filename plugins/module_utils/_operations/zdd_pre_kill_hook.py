@@ -33,12 +33,11 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     with Marathon.from_params(params, context) as marathon:
         app = marathon.app(app_path(params["app_id"]))
         other = marathon.app(app_path(params["other_id"]))
-    result = {"changed": True, "rc": None, "stdout": "", "stderr": ""}
     if context.check_mode:
-        return result
+        return {"changed": True, "hook": {"rc": None, "stdout": "", "stderr": ""}}
     arguments = [json.dumps(without_nulls(given)) for given in (app, list(params["tasks"]), other)]
     called = _called([params["path"], *arguments], params["wait_timeout"])
-    return {**result, "rc": called.returncode, "stdout": called.stdout, "stderr": called.stderr}
+    return {"changed": True, "hook": {"rc": called.returncode, "stdout": called.stdout, "stderr": called.stderr}}
 
 
 def _called(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
