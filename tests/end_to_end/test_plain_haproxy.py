@@ -168,12 +168,11 @@ def test_an_lb_that_forgets_its_servers_in_the_bake_is_repaired(app: Plain, sand
 
 
 def test_another_host_may_have_the_sockets(app: Plain) -> None:
-    """Ansible runs there what talks to them: here a second host that is this machine, with modules as processes."""
+    """Ansible runs there what talks to them: here another Python of this machine, without the libraries."""
     given = app.cluster.inventory.read_text()
     inventory = json.loads(given)["all"]["hosts"]
     inventory[HOST]["bluegreen_haproxy_hosts"] = ["lb1"]
-    inventory["lb1"] = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    inventory["lb1"]["ansible_become"] = False
+    inventory["lb1"] = {"ansible_connection": "local", "ansible_python_interpreter": sys._base_executable}
     app.cluster.use({"all": {"hosts": inventory}})
     with app.traffic() as traffic:
         run = app.play("bluegreen", "2", bluegreen_hosts=HOST)
