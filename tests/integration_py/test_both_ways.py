@@ -177,6 +177,25 @@ CASES = [
     Case("a password for the statistics", "haproxy_info", {
         "stats_url": "{lb}", "lb_username": "me", "lb_password": SECRET, "backend": SECRET,
     }),
+    Case("the servers of a backend", "haproxy_backend", {
+        "socket": "{socket}", "backend": "live_10000",
+    }, counters="lbs"),
+    Case("a server that would be added", "haproxy_backend", {
+        "socket": ["{socket}"], "backend": "live_10000", "servers": [{"name": "a", "address": "127.0.0.1:9"}],
+    }, check_mode=True, counters="lbs"),
+    Case("a server that is added to no backend", "haproxy_server", {
+        "socket": ["{socket}"], "backend": "none", "name": "a", "address": "127.0.0.1:9",
+    }),
+    Case("a server that is to lose its weight", "haproxy_server", {
+        "socket": ["{socket}"], "backend": "live_10000", "name": "none", "weight": 0,
+    }),
+    Case("what a HAProxy lacks", "haproxy_preflight", {
+        "socket": "{socket}", "backend": "live_10000", "sticky": True,
+    }),
+    Case("what a HAProxy has", "haproxy_preflight", {"socket": "{socket}", "backend": "live_10000"}),
+    Case("servers that are not there, drained by address", "haproxy_drain", {
+        "socket": ["{socket}"], "backend": "live_10000", "address": "127.0.0.1:9",
+    }),
     Case("servers that are not there, drained", "haproxy_drain", {
         "socket": ["{socket}"], "backend": "live_10000", "server": ["none"],
     }),
@@ -338,5 +357,9 @@ def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) 
     assert by_name["what clients were not expected to see"]["failure"]["code"] == "unexpected_split"
     assert by_name["clients at a load balancer that is away"]["failure"]["code"] == "too_many_failures"
     assert by_name["a load balancer by its socket"]["lbs"]
+    assert by_name["the servers of a backend"]["lbs"][0]["servers"]
+    assert by_name["a server that would be added"]["changed"]
+    assert by_name["what a HAProxy lacks"]["failure"]["code"] == "preflight_failed"
+    assert by_name["what a HAProxy has"]["placement"] == "dynamic"
     assert by_name["a wait that is cut short, with its warning"]["warnings"]
     assert by_name["a check that fails on a secret"]["failure"]["code"] == "check_failed"

@@ -60,10 +60,11 @@ class Checks:
 class Wanted:
     """A server as it should be. ``address`` (``ip:port``) says which one it is, without it ``name`` does.
 
-    ``name`` is that of a server that has to be added. ``weight`` ``None`` leaves the weight of a known server alone.
+    Beside an address, ``name`` is that of a server that has to be added; without one it cannot be.
+    ``weight`` ``None`` leaves the weight of a known server alone.
     """
 
-    name: str
+    name: str | None
     address: str | None
     weight: int | None = 100
     state: str = READY
@@ -141,10 +142,10 @@ class Decision:
     servers: Mapping[str, Mapping[str, object]]
 
 
-def view_of(lb: str, sight: Sight, goal: Goal, rows: Mapping[str, ServerRow], old: Mapping[str, int]) -> View:
+def view_of(lb: str, sight: Sight, slot_prefix: str, rows: Mapping[str, ServerRow], old: Mapping[str, int]) -> View:
     """Put together what a balancer shows: ``rows`` by server, ``old`` sessions by address in old workers."""
     servers = {
-        name: Server(known, kind_of(known, goal.slot_prefix), rows.get(name), old.get(known.address, 0))
+        name: Server(known, kind_of(known, slot_prefix), rows.get(name), old.get(known.address, 0))
         for name, known in sight.states.items()
     }
     return View(lb, sight.version, servers)
@@ -256,7 +257,7 @@ class _Work:
     def _known(self, wanted: Wanted) -> list[Server]:
         if wanted.address is not None:
             return self._view.at(wanted.address)
-        if wanted.name not in self._view.servers:
+        if wanted.name is None or wanted.name not in self._view.servers:
             raise Rejected(
                 "not_found",
                 f"lb {self._view.lb}: backend {self._goal.backend} has no server {wanted.name}, and without an address "
@@ -287,8 +288,15 @@ class _Work:
         return replace(slot, known=replace(slot.known, address=address, state=MAINT), row=row)
 
     def _added(self, wanted: Wanted, address: str) -> Server:
+        if wanted.name is None:
+            raise Rejected(
+                "not_found",
+                f"lb {self._view.lb}: backend {self._goal.backend} has no server with {address}, and without a name it "
+                "cannot be added.",
+                system=self._view.lb,
+            )
         name, checks = checked_name(wanted.name), self._goal.checks
-        self._refuse_what_cannot_be_added(wanted, address)
+        self._refuse_what_cannot_be_added(name, address)
         weight = 100 if wanted.weight is None else wanted.weight
         options = [f"weight {weight}", f"id {self._next_id}"]
         if checks.max_connections is not None:
@@ -305,7 +313,7 @@ class _Work:
         self._taken.add(name)
         return Server(known, DYNAMIC)
 
-    def _refuse_what_cannot_be_added(self, wanted: Wanted, address: str) -> None:
+    def _refuse_what_cannot_be_added(self, name: str, address: str) -> None:
         version, lb = self._view.version, self._view.lb
         shown = ".".join(map(str, version))
         if version < FIRST_VERSION:
@@ -322,13 +330,12 @@ class _Work:
                 f"needs a slot (server-template {self._goal.slot_prefix}), or check: false.",
                 system=lb,
             )
-        taken = self._view.servers.get(wanted.name)
-        if taken is not None or wanted.name in self._taken:
+        taken = self._view.servers.get(name)
+        if taken is not None or name in self._taken:
             other = taken.known.address if taken else "another wanted address"
             raise Rejected(
                 "name_taken",
-                f"lb {lb}: backend {self._goal.backend} has a server {wanted.name} already, with {other} and not "
-                f"{address}.",
+                f"lb {lb}: backend {self._goal.backend} has a server {name} already, with {other} and not {address}.",
                 system=lb,
             )
 

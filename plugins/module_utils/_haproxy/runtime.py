@@ -209,6 +209,10 @@ class Runtime:
             if answer:
                 self._refuse(command, answer)
 
+    def sockets(self) -> str:
+        """``show cli sockets``: a table of all sockets of the worker."""
+        return self._answer("show cli sockets")
+
     def workers(self) -> list[WorkerProcess]:
         """The workers that the master of this socket has (``show proc``).
 

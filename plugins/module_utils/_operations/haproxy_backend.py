@@ -92,7 +92,9 @@ def goal_of(params: Mapping[str, Any]) -> Goal:
     :raises InvalidInput: it contradicts itself.
     """
     servers = tuple(
-        Wanted(checked_name(server["name"]), resolved(server["address"]), _weight(server["weight"]), server["state"])
+        Wanted(
+            checked_name(server["name"]), resolved(server["address"]), checked_weight(server["weight"]), server["state"]
+        )
         for server in params["servers"]
     )
     absent = tuple(dict.fromkeys(resolved(address) for address in params["absent"]))
@@ -192,7 +194,11 @@ class Balancer:
         rows = stats.server_rows(sight.table, f"lb {self.name}", "show stat")
         mine = {server: row for (backend, server), row in rows.items() if backend == self._goal.backend}
         self._old, sessions = (None, {}) if self._master is None else self._old_workers(self._master, sight.pid)
-        self.sight, self.view, self.error = sight, view_of(self.name, sight, self._goal, mine, sessions), None
+        self.sight, self.view, self.error = (
+            sight,
+            view_of(self.name, sight, self._goal.slot_prefix, mine, sessions),
+            None,
+        )
         self._trusted.update(
             server.known.address
             for server in self.view.servers.values()
@@ -439,7 +445,11 @@ def _reported(server: Server, percent: float) -> dict[str, Any]:
     }
 
 
-def _weight(weight: int) -> int:
+def checked_weight(weight: int) -> int:
+    """Return ``weight`` if HAProxy takes it.
+
+    :raises InvalidInput: it does not.
+    """
     if not 0 <= weight <= HEAVIEST:
         raise InvalidInput("invalid_option", f"A weight of {weight} is not from 0 to {HEAVIEST}.")
     return weight
