@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .definitions import differences, normalise, wanted
-from .progress import ENDED, is_current, is_healthy
+from .progress import ENDED, counts, is_current, is_healthy
 
 Json = Mapping[str, Any]
 
@@ -421,11 +421,11 @@ def picture(stage: Stage, old: str, new: str) -> str:
     )
 
 
-def boxes(counts: Sequence[tuple[str, int]]) -> str:
+def boxes(kinds: Sequence[tuple[str, int]]) -> str:
     """Boxes and how many there are of each, as text; many of them are counted: ``38x[0.9] 4x(1.0) 8x[1.0]``."""
-    if sum(count for _box, count in counts) > _WIDEST:
-        return " ".join(f"{count}x{box}" for box, count in counts if count)
-    return " ".join(box for box, count in counts for _one in range(count)) or "(none)"
+    if sum(count for _box, count in kinds) > _WIDEST:
+        return " ".join(f"{count}x{box}" for box, count in kinds if count)
+    return " ".join(box for box, count in kinds for _one in range(count)) or "(none)"
 
 
 def rows(found: Course, old: str, new: str) -> list[str]:
@@ -441,4 +441,32 @@ def rows(found: Course, old: str, new: str) -> list[str]:
 
 def names(old: str, new: str) -> tuple[str, str]:
     """What the boxes of both versions are called: by their versions where these differ."""
-    return (old, new) if old != new else ("old", "new")
+    return (old, new) if old != new and "unnamed" not in (old, new) else ("old", "new")
+
+
+# What stands still
+
+
+def kept(definition: Json, instances: int) -> int:
+    """How many of so many tasks stay healthy by the strategy of a definition."""
+    return math.ceil(instances * normalise(definition)["upgradeStrategy"]["minimumHealthCapacity"])
+
+
+def to_unblock(app: Json, keep: int) -> list[str]:
+    """The old tasks to kill so that a replacement goes on that has come to a standstill, where that does no harm.
+
+    ``app``: with its tasks, while its deployment runs and nothing of it waits in ``/v2/queue``. Marathon has a list of
+    what it will kill, one for each new task that gets well. An old task that ends by itself stays on that list and
+    uses up another one's turn: at the end old ones are left, all new ones are well, and nothing happens any more. A
+    rollback with fewer than ``most`` healthy tasks begins so: there is no place for a new one until one of the failed
+    version ends. Those that serve nobody go at once, others one at a time and only while ``keep`` healthy ones stay.
+    """
+    now = counts(app)
+    moving = now.staging or now.ending or now.settled < now.running
+    old = [task for task in _tasks(app) if not is_current(app, task.get("version"))]
+    if not app.get("deployments") or moving or not old:
+        return []
+    idle = [task["id"] for task in old if not serves(app, task)]
+    if idle:
+        return idle
+    return [old[0]["id"]] if now.settled + len(old) - 1 >= keep else []

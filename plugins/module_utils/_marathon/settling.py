@@ -18,12 +18,10 @@ from .definitions import app_path, differences
 from .events import Events
 from .progress import ENDED, KILLED_BY_CHECK, is_current, launched, present_failure, unsettled
 from .sampling import sample_instances, sample_settled
-from .tally import Tally
 
-# Seconds: how often a picture is drawn anew, and how long an app may look ill before it is taken for that.
-_PICTURE_PAUSE = 0.5
+# Seconds: how long an app may look ill before it is taken for that, and how much longer that may make a watch.
 _SICK_SECONDS = 2.0
-_STAY_SLACK = 60.0
+_WATCH_SLACK = 60.0
 
 _TYPES = (
     "deployment_success",
@@ -47,25 +45,14 @@ class Sight:
 class Settling:
     """Watches one app. Open :meth:`events` before the change, then :meth:`wait`.
 
-    ``offer_timeout``: how long (s) to wait for an agent that has what the app asks for. ``tally``: is given all that is
-    seen, and its picture is shown as it changes.
+    ``offer_timeout``: how long (s) to wait for an agent that has what the app asks for.
     """
 
-    def __init__(
-        self,
-        marathon: Marathon,
-        app_id: str,
-        context: Context,
-        *,
-        offer_timeout: float = 60.0,
-        tally: Tally | None = None,
-    ) -> None:
+    def __init__(self, marathon: Marathon, app_id: str, context: Context, *, offer_timeout: float = 60.0) -> None:
         self._marathon = marathon
         self._app_id = app_path(app_id)
         self._context = context
         self._offer_timeout = offer_timeout
-        self._tally = tally
-        self._shown = ""
         self._launched = 0
         self._progress_at = context.now()
         self._failures: dict[str, Mapping[str, Any]] = {}
@@ -96,10 +83,7 @@ class Settling:
         def pending(sight: Sight) -> str | None:
             self._refuse_another(sight.app, definition)
             missing = self._unsettled(sight)
-            if missing is None or self._tally is None:
-                return missing
-            self._shown = self._tally.picture()
-            return f"{self._shown}  {missing}"
+            return missing if missing is None else self._said(missing)
 
         def rest(seconds: float) -> None:
             self._rest(events, min(seconds, self._until_offers_count()))
@@ -150,21 +134,20 @@ class Settling:
             self._rest(events, max(0.0, min(pause, left)))
 
         sight = wait_until(
-            self._context, self._look, pending, timeout=seconds + _STAY_SLACK, pauses=events.pauses, rest=rest
+            self._context, self._look, pending, timeout=seconds + _WATCH_SLACK, pauses=events.pauses, rest=rest
         )
         return dict(sight.app)
 
     def _rest(self, events: Events, seconds: float) -> None:
-        """Rest until it is time for a look. Meanwhile each change of the picture is shown; that costs no request."""
-        if self._tally is None:
-            events.rest(seconds)
-            return
-        until = self._context.now() + seconds
-        while (left := until - self._context.now()) > 0 and not events.rest(min(left, _PICTURE_PAUSE)):
-            picture = self._tally.picture()
-            if picture != self._shown:
-                self._context.progress(picture)
-                self._shown = picture
+        """Rest until it is time for a look."""
+        events.rest(seconds)
+
+    def _said(self, missing: str) -> str:
+        """The line for people that says what is missing."""
+        return missing
+
+    def _witness(self, event: Mapping[str, Any]) -> None:
+        """Take note of an event about the app; runs in the thread of the event stream."""
 
     def _unsettled(self, sight: Sight) -> str | None:
         return unsettled(
@@ -190,8 +173,6 @@ class Settling:
                 system=self._marathon.url,
             ) from None
         sample_instances(self._context, [app])
-        if self._tally is not None:
-            self._tally.look(app)
         now = self._context.now()
         if launched(app) > self._launched:
             self._launched, self._progress_at = launched(app), now
@@ -232,8 +213,7 @@ class Settling:
             return concerns(event, self._app_id)
         if event.get("appId") != self._app_id:
             return False
-        if self._tally is not None:
-            self._tally.event(event)
+        self._witness(event)
         if kind == "status_update_event":
             if event.get("taskStatus") in ENDED and event.get("taskStatus") != "TASK_KILLED":
                 self._failures[event["taskId"]] = {**event, "state": event["taskStatus"]}

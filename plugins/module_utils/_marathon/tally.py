@@ -105,6 +105,11 @@ class Tally:
                 counts += [waiting, (f"[{era.name}]", serving)] if newest else [(f"[{era.name}]", serving), waiting]
             return boxes(counts)
 
+    def starting(self) -> bool:
+        """Whether a task of the newest definition is on its way."""
+        with self._lock:
+            return any(self._era(task) is self._eras[-1] and not self._serves(task) for task in self._tasks.values())
+
     def _seen(self, task_id: str, version: str, state: str, alive: bool) -> None:
         task = self._tasks.setdefault(task_id, _Task(version, state, alive))
         task.version, task.state, task.alive = version or task.version, state, alive
