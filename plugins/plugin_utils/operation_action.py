@@ -31,6 +31,7 @@ from ..module_utils._invocation.context import Context
 from ..module_utils._invocation.execution import SAMPLES, execute
 from ..module_utils._invocation.secrets import secrets_of
 from ..module_utils._rollout.lock import owner_name, process_name
+from .webhook import post, shown
 
 _display = Display()
 
@@ -89,6 +90,38 @@ class OperationAction(ActionBase):
 
     def _wants_a_process(self, task_vars: Mapping[str, Any]) -> bool:
         return (
+    def _told(
+        self,
+        result: dict[str, Any],
+        task_vars: Mapping[str, Any],
+        entry: dict[str, Any] | None = None,
+        samples: Sequence[Any] = (),
+        *,
+        unheard: bool = False,
+    ) -> dict[str, Any]:
+        """Tell the webhook of the variable ``zdd_rollout_webhook`` what was done, where there is one.
+
+        The variable is a dictionary with the keys ``url``, ``headers``, ``events`` (none: all), ``timeout`` and
+        ``about``. The event is ``step``, or the variable ``zdd_rollout_event``. A webhook that does not listen once is
+        not told of further steps (``unheard`` in the journal), so that it cannot hold up the rollout. Nor is it told of
+        a failure before the traffic is back.
+        """
+        if "zdd_rollout_webhook" not in task_vars or result.get("failed") or self._task.check_mode:
+            return result
+        webhook = plain(self._templar.template(task_vars["zdd_rollout_webhook"]))
+        event = plain(self._templar.template(task_vars.get("zdd_rollout_event", "step"))).replace(" ", "_")
+        if not webhook.get("url") or unheard or (webhook.get("events") and event not in webhook["events"]):
+            return result
+        about = {"cluster": str(task_vars.get("inventory_hostname", "")), **webhook.get("about", {})}
+        message = _message(event, about, result, entry, samples)
+        why = post(webhook["url"], webhook.get("headers") or {}, message, webhook["timeout"])
+        if why is None:
+            return result
+        if entry is not None:
+            entry["unheard"] = True
+        text = f"The webhook {shown(webhook['url'])} was not told of the event {event}: {why}. The rollout goes on."
+        return {**result, "warnings": [*result.get("warnings", []), text]}
+
             self._connection.transport.rpartition(".")[2] != "local"
             or self._connection.become is not None
             or bool(self._task.async_val)
@@ -167,6 +200,28 @@ class OperationAction(ActionBase):
 
 class _Progress:
     """Shows a line at once, also from a worker process, masked as the result will be."""
+def _message(
+    event: str,
+    about: Mapping[str, Any],
+    result: Mapping[str, Any],
+    entry: Mapping[str, Any] | None,
+    samples: Sequence[Any],
+) -> dict[str, Any]:
+    """What a webhook is told; ``text`` is for people."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    message = {**about, "event": event, "at": at, "owner": owner_name()}
+    text = event.replace("_", " ")
+    if entry is not None:
+        text = f"{entry.get('name')}: {entry.get('title')}"
+        message |= {key: entry.get(key) for key in ("run", "name", "title", "operation", "changed")}
+        message["evidence"] = [values.get("text") for _ago, kind, values in samples if kind == "evidence"]
+        message["decisions"] = [values for _ago, kind, values in samples if kind == "decision"]
+    if "report" in result:
+        message["report"] = {key: value for key, value in result["report"].items() if key != "series"}
+        text = "\n".join(result["lines"])
+    return {**message, "text": f"{about.get('cluster')} {about.get('group')}: {text}"}
+
+
 
     def __init__(self, host: str, secrets: set[str]) -> None:
         self._host = host
