@@ -90,6 +90,12 @@ options:
       - What the new version is judged by at each stage of a canary, options of M(zdd.rollout.canary_analysis).
     type: dict
     default: {}
+  sticky:
+    description:
+      - Whether clients have to stay at the version that they have seen. With O(lb_mode=marathon_lb) the definition needs
+        the label C(HAPROXY_0_STICKY) for it.
+    type: bool
+    default: false
   bake_seconds:
     description: For how many seconds the new version is watched with all the traffic while the old one is still warm.
     type: float

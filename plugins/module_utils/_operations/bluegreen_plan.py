@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,6 +58,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "batch_size": {"type": "str", "default": "100%"},
     "canary_steps": {"type": "list", "elements": "raw", "default": []},
     "canary_analysis": {"type": "dict", "default": {}},
+    "sticky": {"type": "bool", "default": False},
     "bake_seconds": {"type": "float", "default": 0},
     "keep_old": {"type": "bool", "default": False},
     "checks": {"type": "bool", "default": False},
@@ -97,6 +99,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     deploys, weighted = params["goal"] == "deploy", params["lb_mode"] == "haproxy"
     if deploys:
         check_definition(definition, marathon_lb=not weighted)
+        _refuse_unsticky(definition, params)
     name = group_name(definition, params["group"])
     folders = [Path.cwd(), *(Path(folder) for folder in params["search"])]
     hooks = _hooks(params["hooks"], folders)
@@ -145,6 +148,18 @@ def _drained(observed: Observation) -> dict[str, int]:
         app["id"]: sum(untaken_out(observed.views, servers_of(app, task)) is None for task in alive_tasks(app))
         for app in observed.apps
     }
+
+
+def _refuse_unsticky(definition: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Behind marathon-lb the definition says whether clients stay at a task; plain HAProxy has a preflight."""
+    labels = definition.get("labels") or {}
+    says = any(re.fullmatch(r"HAPROXY_\d+_STICKY", name) and labels[name].lower() == "true" for name in labels)
+    if params["sticky"] and params["lb_mode"] == "marathon_lb" and not says:
+        raise InvalidInput(
+            "invalid_option",
+            "Option sticky: marathon-lb binds clients to a task when the definition has the label HAPROXY_0_STICKY "
+            f"with the value true; {definition['id']} has not.",
+        )
 
 
 def _stages(params: Mapping[str, Any], observed: Observation, definition: Mapping[str, Any]) -> tuple[Stage, ...]:

@@ -100,12 +100,12 @@ def _refuse_served(observed: Observation, app: Json, doomed: Sequence[Json]) -> 
 
 
 def _refuse_known(app: Json, doomed: Sequence[Json], params: Mapping[str, Any]) -> None:
-    """Plain HAProxy: a server is taken away only when it is idle, so what no LB has any more can be removed."""
+    """Plain HAProxy takes a server away only when it is idle; one of its configuration stays, in maintenance."""
     running = [task for task in doomed if task.get("state") == "TASK_RUNNING" and task.get("host")]
     gone = set(addresses(app, running, params["port_index"]).values())
     for lb in params["haproxy_lbs"]:
         for name, server in lb["servers"].items():
-            if server["address"] in gone:
+            if server["address"] in gone and (server["state"] != "maint" or server["sessions"] or server["queued"]):
                 raise OperationError(
                     "held",
                     f"{app['id']} was not removed, lb {lb['lb']} still has its server {name} ({server['state']}). Run "
