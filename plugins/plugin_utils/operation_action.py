@@ -15,8 +15,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -70,7 +70,7 @@ class OperationAction(ActionBase):
         """
         samples = result.pop(SAMPLES, [])
         if "zdd_rollout_step" not in task_vars:
-            return result
+            return self._told(result, task_vars)
         step = plain(self._templar.template(task_vars["zdd_rollout_step"]))
         entry = {
             **step,
@@ -86,10 +86,10 @@ class OperationAction(ActionBase):
             return {**result, "journal_entry": {**entry, "failed": True, "msg": result.get("msg")}}
         before = (task_vars.get("ansible_facts") or {}).get("zdd_rollout_journal") or []
         journal = [*(old for old in plain(before) if old["run"] == step["run"]), entry]
+        unheard = any(old.get("unheard") for old in journal)
+        result = self._told(result, task_vars, entry, samples, unheard=unheard)
         return {**result, "ansible_facts": {"zdd_rollout_journal": journal}}
 
-    def _wants_a_process(self, task_vars: Mapping[str, Any]) -> bool:
-        return (
     def _told(
         self,
         result: dict[str, Any],
@@ -122,6 +122,8 @@ class OperationAction(ActionBase):
         text = f"The webhook {shown(webhook['url'])} was not told of the event {event}: {why}. The rollout goes on."
         return {**result, "warnings": [*result.get("warnings", []), text]}
 
+    def _wants_a_process(self, task_vars: Mapping[str, Any]) -> bool:
+        return (
             self._connection.transport.rpartition(".")[2] != "local"
             or self._connection.become is not None
             or bool(self._task.async_val)
@@ -198,8 +200,6 @@ class OperationAction(ActionBase):
         return {**remove_values(result, self._secrets(validation)), **kept}
 
 
-class _Progress:
-    """Shows a line at once, also from a worker process, masked as the result will be."""
 def _message(
     event: str,
     about: Mapping[str, Any],
@@ -222,6 +222,8 @@ def _message(
     return {**message, "text": f"{about.get('cluster')} {about.get('group')}: {text}"}
 
 
+class _Progress:
+    """Shows a line at once, also from a worker process, masked as the result will be."""
 
     def __init__(self, host: str, secrets: set[str]) -> None:
         self._host = host

@@ -282,3 +282,53 @@ def test_values_are_of_the_types_that_json_has() -> None:
 
     assert made == {"a": ["b", [1, True, None], [2.5]], "b": "c"}
     assert {type(text) for text in (*made, *made["a"][:1])} == {str}
+
+
+STEP = {"run": "100.5", "name": "healthy", "title": "all is well"}
+
+
+def seeing(_params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    context.sample("sessions", lb=3)
+    return {"changed": True, "sessions": 3}
+
+
+def test_what_an_operation_has_seen_is_in_the_journal_of_its_step_only() -> None:
+    old = {"run": "99.0", "name": "of another run"}
+    variables = {"zdd_rollout_step": STEP, "ansible_facts": {"zdd_rollout_journal": [old]}}
+
+    in_a_step, alone = act(seeing, {"name": "n"}, variables=variables), act(seeing, {"name": "n"})
+
+    (entry,) = in_a_step["ansible_facts"]["zdd_rollout_journal"]
+    assert (entry["operation"], entry["changed"], entry["sessions"]) == ("an_operation", True, 3)
+    ((ago, kind, values),) = json.loads(entry["samples"])
+    assert (kind, values) == ("sessions", {"lb": 3})
+    assert ago >= 0
+    assert "zdd_samples" not in in_a_step and "zdd_samples" not in alone
+    assert "ansible_facts" not in alone
+
+
+def test_a_failed_step_hands_its_entry_to_the_rescue() -> None:
+    """Ansible keeps no facts of a failed task."""
+
+    def fail(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        seeing(params, context)
+        return refuse(params, context)
+
+    result = act(fail, {"name": "n", "password": SECRET}, variables={"zdd_rollout_step": STEP})
+
+    assert "ansible_facts" not in result
+    assert result["journal_entry"]["failed"] is True
+    assert result["journal_entry"]["msg"] == result["msg"]
+    assert '"sessions"' in result["journal_entry"]["samples"]
+    assert SECRET not in json.dumps(result)
+
+
+def test_what_was_seen_is_masked_like_a_result() -> None:
+    def leak(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        context.sample("evidence", text=f"the password is {params['password']}")
+        return {"changed": False}
+
+    result = act(leak, {"name": "n", "password": SECRET}, variables={"zdd_rollout_step": STEP})
+
+    assert "the password is " in result["ansible_facts"]["zdd_rollout_journal"][0]["samples"]
+    assert SECRET not in json.dumps(result)
