@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.zdd.rollout.plugins.module_utils._errors import InvalidInput
+from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
 from ansible_collections.zdd.rollout.plugins.module_utils._marathon.haproxy_group import (
     addresses,
     observe_behind_haproxy,
@@ -58,6 +59,7 @@ class Apps:
 
     def __init__(self, *found: dict[str, Any]) -> None:
         self.found = list(found)
+        self.context = Context()
 
     def apps(self, **_options: Any) -> list[dict[str, Any]]:
         return self.found
