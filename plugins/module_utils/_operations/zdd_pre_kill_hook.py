@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import DeadlinePassed, InvalidInput, OperationError
+from .._errors import OperationError
 from .._invocation.context import Context
 from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definitions import app_path
@@ -41,20 +41,25 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _called(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Whatever keeps the hook from agreeing, a rollout holds: nothing is killed, and both versions are left as they are.
+
+    So does zdd.py, which ends there.
+    """
     hook = command[0]
     try:
         called = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        raise DeadlinePassed("deadline_passed", f"The hook {hook} did not end within {timeout:g} s.") from None
+        raise OperationError("held", f"Nothing was killed: the hook {hook} did not end within {timeout:g} s.") from None
     except OSError as error:
-        raise InvalidInput("hook_failed", f"The hook {hook} cannot be run: {error.strerror}.") from None
+        raise OperationError("held", f"Nothing was killed: the hook {hook} cannot be run: {error.strerror}.") from None
     if called.returncode:
         said = (called.stderr or called.stdout).strip()[-_SHOWN:]
         raise OperationError(
-            "hook_failed",
-            f"The hook {hook} ended with status {called.returncode}" + (f": {said}" if said else "."),
+            "held",
+            f"Nothing was killed: the hook {hook} ended with status {called.returncode}"
+            + (f": {said}" if said else "."),
             detail={"rc": called.returncode, "stdout": called.stdout, "stderr": called.stderr},
         )
     return called
