@@ -12,8 +12,8 @@ description:
   - Calls an executable with three arguments, each a text in JSON, as C(zdd.py) of marathon-lb does before it kills.
     These are the app that loses tasks, the list of their ids, and the app that stays. Apps are as Marathon shows them,
     without keys that are null.
-  - When it ends with another status than 0, or not in time, the task fails with the code V(held), so that a rollout stops
-    there and leaves both versions as they are.
+  - When it ends with another status than 0, or not in time, the task fails with the code V(held), so that a rollout
+    stops there and leaves both versions as they are.
   - It runs where the task runs, which is the controller in a rollout. In check mode it is not called.
 attributes:
   diff_mode:

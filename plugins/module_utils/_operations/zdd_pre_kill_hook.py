@@ -41,9 +41,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _called(command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
-    """Whatever keeps the hook from agreeing, a rollout holds: nothing is killed, and both versions are left as they are.
+    """Whatever keeps the hook from agreeing, a rollout holds: nothing is killed, both versions are left as they are.
 
-    So does zdd.py, which ends there.
+    zdd.py ends there too.
     """
     hook = command[0]
     try:
@@ -55,7 +55,7 @@ def _called(command: list[str], timeout: float) -> subprocess.CompletedProcess[s
     except OSError as error:
         raise OperationError("held", f"Nothing was killed: the hook {hook} cannot be run: {error.strerror}.") from None
     if called.returncode:
-        said = (called.stderr or called.stdout).strip()[-_SHOWN:]
+        said = (called.stderr or called.stdout).strip()[-_SHOWN:] or "without a word"
         raise OperationError(
             "held",
             f"Nothing was killed: the hook {hook} ended with status {called.returncode}"
