@@ -71,6 +71,8 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     expected = _checked_options(params)
     split = Split(_Crowd(params, context).ask(), params["clients"], params["confidence"])
     described = split.described()
+    context.sample("errors", **split.by_version())
+    context.sample("evidence", text=split.summary())
     unfinished = params["clients"] - split.finished
     if unfinished:
         raise DeadlinePassed(
@@ -165,6 +167,17 @@ class Split:
             words.append(f"{blind} saw no version")
         listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
         return f"Out of {self._asked} client{'s' if self._asked != 1 else ''} {listed}"
+
+    def by_version(self) -> dict[str, dict[str, int]]:
+        """Requests and errors of each version, as far as failing answers say which one they are from."""
+        errors = Counter[str]()
+        for failure, count in self.failures.items():
+            if failure.version is not None:
+                errors[failure.version] += count
+        return {
+            version: {"requests": self.requests[version] + errors[version], "errors": errors[version]}
+            for version in sorted(self.requests | errors)
+        }
 
     def lines(self) -> list[str]:
         """The sentence, the shares with their intervals, and the failures, for people."""

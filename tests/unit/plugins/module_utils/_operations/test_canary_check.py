@@ -125,10 +125,16 @@ def test_an_answer_without_a_version_is_a_failure(option: str, value: str, body:
 
 def test_an_error_is_a_failure_of_the_version_that_it_comes_from() -> None:
     replies = itertools.cycle([(200, "", {"X-Version": "1"}), (500, "", {"X-Version": "2"}), (502, "")])
+    context = Context()
     with serving(lambda _request: next(replies)) as lb:
-        result = check(lb.url, clients=6, parallel=1, max_failures=4)
+        result = check(lb.url, context, clients=6, parallel=1, max_failures=4)
 
     assert result["msg"] == "Out of 6 clients 2 saw 1 and 4 saw no version"
+    sampled = {kind: values for _ago, kind, values in context.samples.before(context.now())}
+    assert sampled == {
+        "errors": {"1": {"requests": 2, "errors": 0}, "2": {"requests": 2, "errors": 2}},
+        "evidence": {"text": result["msg"]},
+    }
     assert [(each["status"], each["version"], each["count"]) for each in result["split"]["failures"]] == [
         (500, "2", 2),
         (502, None, 2),
