@@ -37,6 +37,7 @@ CONFIGURED = "configured"
 # Servers that are added here have an id from here on, so that they are known again.
 FIRST_DYNAMIC_ID = 1_000_000
 FREE_ADDRESS = "0.0.0.0"
+WEIGHT_OF_NEW = 100
 
 FIRST_VERSION, FIRST_VERSION_WITH_CHECKS, FIRST_STABLE_VERSION = (2, 4), (2, 5), (2, 6)
 _ADDRESS_SET = re.compile(r"(IP changed|no need to change|nothing changed|port changed).*")
@@ -61,7 +62,7 @@ class Wanted:
     """A server as it should be. ``address`` (``ip:port``) says which one it is, without it ``name`` does.
 
     Beside an address, ``name`` is that of a server that has to be added; without one it cannot be.
-    ``weight`` ``None`` leaves the weight of a known server alone.
+    ``weight`` ``None`` leaves the weight of a known server alone, and is 100 for a new one.
     """
 
     name: str | None
@@ -197,6 +198,7 @@ class _Work:
         """Bring one server into its state, as far as that can be done now."""
         found = self._known(wanted)
         if not found:
+            wanted = replace(wanted, weight=WEIGHT_OF_NEW if wanted.weight is None else wanted.weight)
             found = [self._placed(wanted)]
         first, *others = found
         for server in [first, *(others if wanted.state != READY else [])]:
@@ -297,8 +299,8 @@ class _Work:
             )
         name, checks = checked_name(wanted.name), self._goal.checks
         self._refuse_what_cannot_be_added(name, address)
-        weight = 100 if wanted.weight is None else wanted.weight
-        options = [f"weight {weight}", f"id {self._next_id}"]
+        assert wanted.weight is not None
+        options = [f"weight {wanted.weight}", f"id {self._next_id}"]
         if checks.max_connections is not None:
             options.append(f"maxconn {checks.max_connections}")
         if checks.enabled:
@@ -308,7 +310,7 @@ class _Work:
             options += [] if checks.fall is None else [f"fall {checks.fall}"]
         text = f"add server {self._goal.backend}/{name} {address} {' '.join(options)}"
         self.commands.append(Command(text, done=_ADDED))
-        known = ServerState(name, self._next_id, address, MAINT, weight, None, checks.enabled, False)
+        known = ServerState(name, self._next_id, address, MAINT, wanted.weight, None, checks.enabled, False)
         self._next_id += 1
         self._taken.add(name)
         return Server(known, DYNAMIC)
@@ -379,7 +381,6 @@ class _Work:
             self.commands.append(Command(f"del server {self._goal.backend}/{name}", done=_DELETED, busy=_ATTACHED))
         elif server.kind == TEMPLATE:
             self.commands.append(self._set(server, f"addr {FREE_ADDRESS}", _ADDRESS_SET))
-            self.commands.append(self._set(server, "weight 100%"))
 
     def _forget(self, server: Server) -> None:
         name = server.known.name

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._errors import (
     Rejected,
     Unreachable,
 )
-from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.runtime import Runtime, WorkerProcess
+from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.runtime import Command, Runtime, WorkerProcess
 
 STATES = """\
 1
@@ -168,3 +169,57 @@ def test_a_name_cannot_bring_a_command_along(name: str) -> None:
         Runtime.at("/nowhere").set_states("web", {name: "maint"})
     with pytest.raises(InvalidInput):
         Runtime.at("/nowhere").server_states(name)
+
+
+def test_commands_are_judged_one_by_one_although_some_answers_have_no_empty_line(tmp_path: Path) -> None:
+    """As HAProxy 2.6 answers ``del server``, and ``add server`` to a name that is taken."""
+    said = b"Server deleted.\nadmin\n\n\nadmin\n\nServer still has connections attached to it.\nadmin\n\n"
+    deletion = re.compile(r"Server deleted\.")
+    commands = [
+        Command("del server web/a", deletion),
+        Command("set server web/b weight 1"),
+        Command("del server web/c", deletion, re.compile("still has connections")),
+    ]
+    lines = []
+    with socket_that_answers(tmp_path, lambda line: lines.append(line) or said) as runtime:
+        assert runtime.carry_out(commands) == [True, True, False]
+        assert runtime.carry_out([]) == []
+    assert lines[0].split("; ")[::2] == [command.text for command in commands]
+
+    other = tmp_path / "o"
+    other.mkdir()
+    with socket_that_answers(other, lambda _line: said.replace(b"admin\n\nServer", b"Server")) as runtime:
+        with pytest.raises(Unreachable) as unreadable:
+            runtime.carry_out(commands)
+        assert unreadable.value.code == "unreadable_answer"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "code"),
+    [
+        ("No such server.", NotFound, "not_found"),
+        ("Permission denied", Rejected, "permission_denied"),
+        ("Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.", Rejected, "refused"),
+        ("Already exists a server with the same name in backend.", Rejected, "refused"),
+    ],
+)
+def test_a_command_that_is_refused_says_so(tmp_path: Path, answer: str, kind: type[OperationError], code: str) -> None:
+    with socket_that_answers(tmp_path, lambda _line: f"{answer}\nadmin\n\n".encode()) as runtime:
+        with pytest.raises(kind, match=re.escape(answer)) as failure:
+            runtime.carry_out([Command("set server web/a weight 1")])
+        assert failure.value.code == code
+        assert failure.value.request == "set server web/a weight 1"
+
+
+def test_many_commands_go_in_several_lines_each_with_leave_for_experiments(tmp_path: Path) -> None:
+    lines = []
+
+    def answer(line: str) -> bytes:
+        lines.append(line.split("; ")[::2])
+        return b"\nadmin\n\n" * len(lines[-1])
+
+    commands = [Command(f"set server web/a weight {number}") for number in range(70)]
+    with socket_that_answers(tmp_path, answer) as runtime:
+        assert runtime.carry_out(commands, experimental=True) == [True] * 70
+    assert [line[0] for line in lines] == ["experimental-mode on"] * 3
+    assert [text for line in lines for text in line[1:]] == [command.text for command in commands]
