@@ -1,6 +1,7 @@
 # What a user and a developer of the collection run. Everything made lies under build/.
 #
 #   make demo      the collection at work: a rollout under load, and a broken version that is rolled back
+#   make demo-canary  a canary that is let in by weight and promoted, and one that its errors abort
 #   make test      everything that .ci/run checks
 #   make bench     the measured ratios of the README
 #   make sandbox   a Marathon, marathon-lb and HAProxy of one's own: make sandbox ARGS="--help"
@@ -29,7 +30,7 @@ export LC_ALL := C.UTF-8
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export ANSIBLE_HOME := $(CURDIR)/build/ansible
 
-.PHONY: help demo test bench sandbox lint sanity unit conformance integration end-to-end molecule docs artifact format clean
+.PHONY: help demo demo-canary test bench sandbox lint sanity unit conformance integration end-to-end molecule docs artifact format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -57,6 +58,9 @@ TESTS := $(VENV)/.tests build/collections/ansible_collections/zdd/rollout
 
 demo: | $(SANDBOX)
 	$(RUN) tests.rehearsal.demo $(ARGS)
+
+demo-canary: | $(SANDBOX)
+	$(RUN) tests.rehearsal.demo_canary $(ARGS)
 
 bench: | $(SANDBOX)
 	$(RUN) tests.rehearsal.bench $(ARGS)

@@ -84,9 +84,18 @@ class Cluster:
         return [str(ansible), "-i", str(self.inventory), f"zdd.rollout.{playbook}", "-e", f"@{variables}", *options]
 
     def play(
-        self, playbook: str, variables: Mapping[str, Any], *options: str, live: bool = False, timeout: float = 900.0
+        self,
+        playbook: str,
+        variables: Mapping[str, Any],
+        *options: str,
+        live: bool = False,
+        timeout: float = 900.0,
+        pages: Sequence[Path] = (),
     ) -> Run:
-        """Run it to its end. ``live``: a person sees its output as it comes (it is not kept then)."""
+        """Run it to its end. ``live``: a person sees its output as it comes (it is not kept then).
+
+        ``pages``: where else the report goes, by the ending of the names.
+        """
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         given = self.folder / "variables.json"
