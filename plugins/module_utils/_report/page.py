@@ -64,8 +64,10 @@ def _many(report: Json, title: str) -> list[Markup]:
         picture = bar(start, start + one["duration_s"], total, _tone_of_result(one["result"]), label)
         cells = (
             element("a", {"href": f"#r{number}"}, _name(one, number)),
-            versions(one).replace("->", "\u2192"),
-            _badge(one["result"]),
+            versions(one).replace("->", "\u2192") if one["from"] or one["to"] else None,
+            [_badge(one["result"]), element("br"), element("small", None, one["failure"])]
+            if one["failure"]
+            else _badge(one["result"]),
             _seconds(one["duration_s"]),
         )
         rows.append(_row(*cells, picture))
@@ -88,7 +90,7 @@ def _many(report: Json, title: str) -> list[Markup]:
         )
         for number, one in enumerate(reports, 1)
     ]
-    return [head, element("section", None, table), *parts]
+    return [head, element("section", {"class": "clusters"}, table), *parts]
 
 
 def _header(report: Json, title: str, level: str) -> Markup:

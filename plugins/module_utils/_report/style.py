@@ -14,7 +14,7 @@ STYLE = """
 --even:#222a34;--blue:#6aa0ff;--green:#4cc38a;--t0:#b392f0;--t1:#f0a35e;--t2:#56c4c5;--t3:#ef7fae;--t4:#b9c95a;
 --t5:#94a6dd;--done:#4cc38a;--warned:#e3a84a;--failed:#ff7b80;--wash:#3a1e22}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;overflow-wrap:break-word}
 main{max-width:64rem;margin:0 auto;padding:1rem}
 header,figure,section,details{background:var(--card);border:1px solid var(--rule);border-radius:10px;
 margin:0 0 1rem;padding:1rem 1.25rem}
@@ -22,7 +22,7 @@ details.cluster{background:none}
 h1,h2,h3{display:inline-block;margin:0 .75rem 0 0;line-height:1.25}
 h1{font-size:1.6rem}h2{font-size:1.3rem}h3{font-size:1.05rem;margin-bottom:.5rem}
 .badge{display:inline-block;border:1.5px solid currentColor;border-radius:1rem;padding:0 .7rem;font-weight:600;
-vertical-align:.2em}
+vertical-align:.2em;white-space:nowrap}
 .done{color:var(--done)}.warned{color:var(--warned)}.failed{color:var(--failed)}
 .failure{background:var(--wash);border-left:4px solid var(--failed);margin:.75rem 0 0;padding:.5rem .75rem}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:.4rem 1.5rem;margin:.9rem 0 0}
@@ -56,13 +56,15 @@ td:first-child{white-space:nowrap}
 svg.line{display:block;width:100%;min-width:6rem;height:.6rem;margin-top:.3rem;background:var(--even);border-radius:2px}
 .bar{fill:currentColor}
 summary{cursor:pointer}
-details.cluster>summary{margin-bottom:.75rem}
+details[open].cluster>summary{margin-bottom:.75rem}
+.clusters td:nth-child(4){white-space:nowrap}.clusters td:nth-child(5){width:35%}
+dd,td{overflow-wrap:anywhere}.clusters td{overflow-wrap:normal}
 pre{overflow-x:auto;font-size:.8rem;white-space:pre-wrap}
 a{color:inherit}
 @media (max-width:40rem){main{padding:.5rem}header,figure,section,details{padding:.75rem .8rem}
 details.cluster{padding:.5rem}h1{font-size:1.3rem}.plot{height:8rem;margin-left:2.6rem}
 section table,section tbody,section tr,section td{display:block}section thead{display:none}
-section td,.steps td:nth-child(n){width:auto}section td{border:none;padding:.1rem 0}
+section td,.steps td:nth-child(n),.clusters td:nth-child(n){width:auto}section td{border:none;padding:.1rem 0}
 section tr{border-bottom:1px solid var(--rule);padding:.5rem 0}section td:empty{display:none}}
 @media print{body{background:none}.raw{display:none}header,figure,section{break-inside:avoid}}
 """
