@@ -53,7 +53,7 @@ def test_each_state_is_recognised(name: str) -> None:
     assert left is not None
     assert left.phase == PHASES[name]
     for app in recorded["apps"]:
-        assert app["id"] in left.text
+        assert app["id"] in " ".join(left.lines)
 
 
 @pytest.mark.serial

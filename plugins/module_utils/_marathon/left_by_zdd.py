@@ -22,10 +22,10 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Left:
-    """``phase``: how far it had come, in a word or two; ``text`` says it in sentences."""
+    """``phase``: how far it had come, in a word or two; ``lines``: what is there, and what it was going to do."""
 
     phase: str
-    text: str
+    lines: tuple[str, ...]
 
 
 def left_by_zdd(apps: Sequence[Json], drained: Mapping[str, int]) -> Left | None:
@@ -92,7 +92,7 @@ def _described(state: _State) -> Left:
         if any(a.get("deployments") for a in (state.old, state.new))
         else ""
     )
-    return Left(phase, f"zdd.py left this group {phase}: {counts}; {_drained(state)}.{busy} {rest}")
+    return Left(phase, (f"zdd.py left this group {phase}: {counts}; {_drained(state)}.{busy}", rest))
 
 
 def _drained(state: _State) -> str:

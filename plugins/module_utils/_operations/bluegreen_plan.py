@@ -127,7 +127,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     made = plan(observed.group, params["goal"], policy, wanted, _idle_tasks)
     left = None if weighted else left_by_zdd(observed.apps, _drained(observed))
     if left is not None:
-        made = replace(made, notes=(left.text, *made.notes))
+        made = replace(made, notes=(*left.lines, *made.notes))
     result = {"changed": False, "plan": {**made.as_dict(), "group": name}}
     app = None
     if deploys and made.new_id is not None:

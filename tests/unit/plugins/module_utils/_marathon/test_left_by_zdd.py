@@ -45,15 +45,15 @@ def test_right_after_the_creation_nothing_is_drained() -> None:
     found = left(app("blue", 4, scaled="2026-01-01T00:00:00.000Z"), app("green", 1))
 
     assert found.phase == "half-way"
-    assert "/web-green (2) has 1 of 4 instances, /web-blue (1) has 4; nothing is drained" in found.text
-    assert "going to scale /web-green up to 4" in found.text
+    assert "/web-green (2) has 1 of 4 instances, /web-blue (1) has 4; nothing is drained" in " ".join(found.lines)
+    assert "going to scale /web-green up to 4" in " ".join(found.lines)
 
 
 def test_what_was_drained_was_going_to_be_killed() -> None:
     found = left(app("blue", 3, scaled=LATER), app("green", 2, scaled=LAST), blue_drained=1)
 
     assert found.phase == "half-way"
-    assert "kill the 1 task of /web-blue that is drained" in found.text
+    assert "kill the 1 task of /web-blue that is drained" in " ".join(found.lines)
 
 
 def test_at_the_target_only_the_old_app_is_left_to_remove() -> None:
@@ -68,7 +68,7 @@ def test_the_endless_loop_is_told_from_the_way_back() -> None:
     assert left(app("blue", 1, scaled=LAST), green, 0, 1).phase == "in a state that it cannot leave"
     back = left(app("blue", 3, scaled=LAST, grown=True), green, 0, 3)
     assert back.phase == "on its way back (--complete-prev)"
-    assert "scale /web-blue up to 4" in back.text
+    assert "scale /web-blue up to 4" in " ".join(back.lines)
 
 
 def test_an_app_that_grew_before_the_deployment_is_not_on_its_way_back() -> None:
@@ -93,7 +93,7 @@ def test_a_hybrid_has_an_end_of_its_own(blue: int, green: int, phase: str) -> No
 def test_a_deployment_that_marathon_is_busy_with_is_told() -> None:
     green = {**app("green", 1), "deployments": [{"id": "d"}]}
 
-    assert "Marathon is still busy" in left(app("blue", 4), green).text
+    assert "Marathon is still busy" in left(app("blue", 4), green).lines[0]
 
 
 def test_other_groups_are_none_of_zdd() -> None:
