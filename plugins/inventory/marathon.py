@@ -158,7 +158,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
-from ..module_utils._errors import OperationError
+from ..module_utils._errors import InvalidInput, OperationError
 from ..module_utils._haproxy.endpoints import MARATHON_LB_SPEC
 from ..module_utils._haproxy.marathon_lb_decision import GROUP
 from ..module_utils._invocation.context import Context
@@ -227,7 +227,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         clusters = self._clusters()
-        filters = _validated("filters", FILTER_SPEC, self._evaluated("filters") or {})[0]
+        filters = _validated("filters", FILTER_SPEC, _mapping("filters", self._evaluated("filters")))[0]
         known = self._described(clusters, filters["label"], path, cache)
         names: set[str] = set()
         for cluster in clusters:
@@ -261,22 +261,23 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return plain(self.templar.template(self.get_option(option)))
 
     def _clusters(self) -> list[Cluster]:
-        clusters, defaults = self._evaluated("clusters"), self._evaluated("defaults") or {}
-        if not isinstance(clusters, Mapping) or not clusters:
+        clusters = _mapping("clusters", self._evaluated("clusters"))
+        if not clusters:
             raise AnsibleParserError(
                 "Option clusters: name at least one cluster, as in 'frankfurt: {marathon_url: …}'."
             )
+        defaults = _mapping("defaults", self._evaluated("defaults"))
+        common_vars = _mapping("defaults: vars", defaults.get("vars"))
         found = []
         for name, settings in clusters.items():
             if not _NAME.fullmatch(name):
                 raise AnsibleParserError(
                     f"Option clusters: {name!r} is no name; it may have letters, digits, '.', '_' and '-'."
                 )
-            if settings is not None and not isinstance(settings, Mapping):
-                raise AnsibleParserError(f"Option clusters: the settings of {name} have to be a dictionary.")
-            own = {key: value for key, value in (settings or {}).items() if value is not None}
-            both = {**defaults, **own, "vars": {**(defaults.get("vars") or {}), **(own.get("vars") or {})}}
-            params, secrets = _validated(f"clusters: {name}", CLUSTER_SPEC, both)
+            where = f"clusters: {name}"
+            own = {key: value for key, value in _mapping(where, settings).items() if value is not None}
+            both = {**defaults, **own, "vars": {**common_vars, **_mapping(f"{where}: vars", own.get("vars"))}}
+            params, secrets = _validated(where, CLUSTER_SPEC, both)
             found.append(Cluster(name, params, frozenset(secrets)))
         return found
 
@@ -285,7 +286,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     ) -> dict[str, list[dict[str, Any]]]:
         """The apps by cluster, from the cache where it has them. Clusters that cannot be asked are not in it.
 
-        :raises AnsibleParserError: with ``strict_clusters``, one cannot be asked.
+        :raises AnsibleParserError: with ``strict_clusters``, one cannot be asked; without it, by its settings.
         """
         use_cache = self.get_option("cache")
         key = f"{self.get_cache_key(path)}_{_fingerprint(clusters, label)}"
@@ -299,7 +300,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 known[cluster.name] = answer
                 continue
             message = f"Cluster {cluster.name}: {cluster.masked(answer.message)}"
-            if self.get_option("strict_clusters"):
+            if self.get_option("strict_clusters") or isinstance(answer, InvalidInput):
                 raise AnsibleParserError(message)
             self.display.warning(f"{message} It is left out of the inventory.")
         if use_cache and unknown:
@@ -324,13 +325,21 @@ def _is_chosen(app_id: str, patterns: list[str] | None) -> bool:
     return patterns is None or any(fnmatchcase(app_id, pattern) for pattern in patterns)
 
 
-def _validated(where: str, spec: Mapping[str, Any], given: Any) -> tuple[dict[str, Any], set[str]]:
+def _mapping(where: str, value: Any) -> Mapping[str, Any]:
+    """A dictionary of the source; nothing is an empty one.
+
+    :raises AnsibleParserError: it is something else.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise AnsibleParserError(f"Option {where}: it has to be a dictionary.")
+    return value or {}
+
+
+def _validated(where: str, spec: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """The options with their types and defaults, and the secrets in them.
 
     :raises AnsibleParserError: an option is wrong.
     """
-    if not isinstance(given, Mapping):
-        raise AnsibleParserError(f"Option {where}: it has to be a dictionary.")
     validation = ArgumentSpecValidator(spec).validate(given)
     secrets = set(validation._no_log_values) | secrets_of(spec, validation.validated_parameters)
     if validation.error_messages:

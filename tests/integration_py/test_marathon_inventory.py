@@ -393,7 +393,11 @@ def test_a_vaulted_password_is_decrypted(source: Source) -> None:
     [
         ({"clusters": {}}, "name at least one cluster"),
         ({"clusters": {"a b": {"marathon_url": NOWHERE}}}, "'a b' is no name"),
-        ({"clusters": {"a": "http://x"}}, "settings of a have to be a dictionary"),
+        ({"clusters": ["a"]}, "clusters"),
+        ({"clusters": {"a": "http://x"}}, "clusters: a: it has to be a dictionary"),
+        ({"clusters": {"a": {"marathon_url": NOWHERE, "vars": [1]}}}, "clusters: a: vars: it has to be a dictionary"),
+        ({"defaults": {"vars": "x"}}, "defaults: vars: it has to be a dictionary"),
+        ({"clusters": {"a": {"marathon_url": "lb"}}, "strict_clusters": False}, "lb is no address"),
         ({"clusters": {"a": {}}}, "clusters: a: missing required arguments: marathon_url"),
         ({"clusters": {"a": {"marathon_url": "lb"}}}, "lb is no address"),
         ({"clusters": {"a": {"marathon_url": NOWHERE, "marathn": 1}}}, "marathn"),
