@@ -53,7 +53,7 @@ UNDER_LOAD = (
         "canary",
         "2",
         "Version 2 is let in: 5, 25, 50, 100 percent",
-        "At each step its errors are compared with those of version 1; it goes on when they are shown to be few enough.",
+        "At each step its errors are compared with those of version 1. It goes on when they are shown to be few.",
         "promoted",
     ),
     Chapter(
