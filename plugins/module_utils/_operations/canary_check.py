@@ -157,6 +157,8 @@ class Split:
 
     def summary(self) -> str:
         """As people say it: ``Out of 100 clients 80 saw 0.9 and 20 saw 1.0``."""
+        if not self._asked:
+            return "No client was answered"
         ordered = self._ordered()
         words = [f"{count} saw {version}" for version, count in ordered[:_SHOWN_VERSIONS]]
         others = ordered[_SHOWN_VERSIONS:]

@@ -228,9 +228,10 @@ def sticking(*, keeps: bool) -> Answers:
     return answer
 
 
-def test_a_client_that_keeps_its_cookies_stays_on_what_it_has_seen() -> None:
+@pytest.mark.parametrize("host", [None, "shop.example.com"])
+def test_a_client_that_keeps_its_cookies_stays_on_what_it_has_seen(host: str | None) -> None:
     with serving(sticking(keeps=True)) as lb:
-        result = check(lb.url, clients=10, requests_per_client=4, sticky_versions=["1", "2"])
+        result = check(lb.url, clients=10, requests_per_client=4, sticky_versions=["1", "2"], host_header=host)
 
     assert result["msg"] == "Out of 10 clients 5 saw 1 and 5 saw 2"
     assert {each["version"]: (each["requests"], each["left"]) for each in result["split"]["versions"]} == {
@@ -279,6 +280,21 @@ def test_when_the_time_is_over_it_says_how_far_it_came() -> None:
     assert 1 <= detail["answered"] < 1000
     assert detail["failures"] == [], "what the deadline cuts off is no failure of the load balancer"
     assert f"{1000 - detail['answered']} of 1000 clients had not asked all" in result["msg"]
+
+
+def test_when_nobody_was_answered_in_time_nothing_is_made_up() -> None:
+    released = threading.Event()
+
+    def answer(_request: Request) -> Reply:
+        released.wait(60)
+        return None
+
+    with serving(answer) as lb:
+        result = check(lb.url, clients=3, wait_timeout=0.3)
+        released.set()
+
+    assert result["failure"]["code"] == "deadline_passed"
+    assert result["msg"].endswith("3 of 3 clients had not asked all they were to ask. No client was answered.")
 
 
 def test_a_load_balancer_that_never_answers_ends_with_the_timeout_of_a_request() -> None:
@@ -363,6 +379,7 @@ def test_nothing_is_counted_twice_and_nothing_is_lost(clients: list[Client]) -> 
 
 @given(st.lists(st.text("ab", min_size=3, max_size=6), min_size=11, max_size=40))
 def test_many_versions_make_no_long_sentence(versions: list[str]) -> None:
+    assert Split([], 3, 0.95).summary() == "No client was answered"
     summary = Split([Client([version], finished=True) for version in versions], len(versions), 0.95).summary()
 
     assert summary.count(" saw ") <= 11
