@@ -321,8 +321,8 @@ class _Switch:
         if len(idle) < _LEAST_TO_REDUCE:
             raise InvalidInput(
                 "cannot_turn",
-                f"The traffic cannot be turned to {app['id']} without losing requests: {why} A rollout of its "
-                "definition as a new version does it.",
+                f"The traffic cannot be turned to {app['id']} without losing requests: {why} Roll its "
+                "definition out anew (zdd.rollout.bluegreen).",
             )
         self.turn = Turn("reduction")
         self._wait_drained(app, idle[-1])

@@ -143,7 +143,7 @@ def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks)
         return _replace(old, None, policy, wanted, idle_tasks)
     if new.app_id in wanted.same_as:
         return _replace(old, new, policy, wanted, idle_tasks)
-    if old.app_id in wanted.same_as:
+    if old.app_id in wanted.same_as and not _is_stranded(old, new, policy):
         back = _roll_back(group, policy, idle_tasks)
         note = f"{new.app_id} is not the wanted version, {old.app_id} is: it is rolled back."
         return replace(back, goal="deploy", notes=(note, *back.notes))
@@ -162,6 +162,11 @@ def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks)
         note = f"{new.app_id} ({new.version}) was left half-way and is not the wanted version: it is rolled back first."
         rest = _replace(replace(old, instances=count), None, policy, wanted, idle_tasks)
     return replace(rest, steps=(*before, *rest.steps), notes=(note, *rest.notes))
+
+
+def _is_stranded(old: Colour, new: Colour, policy: Policy) -> bool:
+    """Whether the old app's only task cannot take the traffic back without a gap: it has to be rolled out anew."""
+    return old.instances == 1 and not old.turnable and new.traffic is Traffic.ALL and not policy.weighted
 
 
 def _first(policy: Policy, wanted: Wanted) -> Plan:

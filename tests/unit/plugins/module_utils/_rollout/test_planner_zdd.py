@@ -90,3 +90,17 @@ def test_a_hook_before_kills_is_told_the_app_that_loses_tasks_and_the_one_that_s
     hooks = [step for step in made("after a kill", "rollback").steps if step.file == "k.yml"]
 
     assert {(step.app_id, step.other_id) for step in hooks} == {("/web-green", "/web-blue")}
+
+
+def test_a_single_task_that_cannot_take_the_traffic_back_is_rolled_out_anew() -> None:
+    """It would be down until it is checked again, with nothing else up: so what is live is finished first."""
+    shared = {"healthy": 1, "target": 1, "turnable": False, "why_not": "no fresh state."}
+    blue = Colour("/web-blue", "blue", "1", 1, traffic=Traffic.NONE, **shared)
+    green = Colour("/web-green", "green", "2", 1, traffic=Traffic.ALL, **shared)
+
+    planned = plan(
+        Group("web", blue, green), "deploy", Policy(), Wanted("/web", "1", None, frozenset({"/web-blue"})), idle_tasks
+    )
+
+    done = [(step.name, step.app_id) for step in planned.steps if step.name in ("create", "retire")]
+    assert done == [("retire", "/web-blue"), ("create", "/web-blue"), ("retire", "/web-green")]
