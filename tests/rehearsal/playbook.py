@@ -99,7 +99,8 @@ class Cluster:
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         given = self.folder / "variables.json"
-        given.write_text(json.dumps({"bluegreen_report_file": str(report), **variables}, indent=2) + "\n")
+        files = [str(path) for path in (report, *pages)]
+        given.write_text(json.dumps({"bluegreen_report_file": files, **variables}, indent=2) + "\n")
         output = None if live else subprocess.PIPE
         started = time.monotonic()
         process = subprocess.Popen(
