@@ -25,7 +25,7 @@ options:
   clusters:
     description:
       - What came of the clusters of the wave, lists of outcomes by cluster. An outcome has C(result), and may have
-        C(group) and C(failure).
+        C(group), C(failure), and C(follows) when it did not fail by itself but went back with others.
       - A cluster with an empty list counts as failed.
     type: dict
     required: true
@@ -87,6 +87,7 @@ decision:
         - group: web_shop
           result: kept
           failure: ""
+          follows: false
 lines:
   description: The decision for people.
   returned: success

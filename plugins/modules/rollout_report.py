@@ -62,6 +62,7 @@ options:
   reports:
     description:
       - Reports to merge into one, each as RV(report) of this module has it, of one cluster or merged already.
+      - Several of one group in one cluster are its stages one after the other; they become one.
       - Of a cluster for which there is none, because it could not be reached for instance, a dictionary with C(cluster),
         C(result) and C(failure) is enough.
     type: list

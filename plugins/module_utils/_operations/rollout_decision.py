@@ -52,7 +52,13 @@ def _outcomes(option: str, clusters: Mapping[str, Any]) -> dict[str, list[Outcom
                 "invalid_option", f"Option {option}: {host} needs a list of outcomes, each with a result."
             )
         found[host] = [
-            Outcome(str(one.get("group") or ""), str(one["result"]), str(one.get("failure") or "")) for one in given
+            Outcome(
+                group=str(one.get("group") or ""),
+                result=str(one["result"]),
+                failure=str(one.get("failure") or ""),
+                follows=bool(one.get("follows")),
+            )
+            for one in given
         ]
     return found
 

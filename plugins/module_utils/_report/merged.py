@@ -40,12 +40,14 @@ _EMPTY: dict[str, Any] = {
 def merged(reports: Sequence[Mapping[str, Any]], title: str | None) -> dict[str, Any]:
     """Return one report of ``reports``, each as ``rollout_report`` has made it; reports that are merged are unpacked.
 
+    Reports of one group in one cluster are its stages (to keep the old version, then to promote): they become one.
+
     :raises InvalidInput: one of them is no report.
     """
     flat = [part for report in reports for part in report.get("reports", [report])]
     if any(not part.get("result") for part in flat):
         raise InvalidInput("invalid_option", "Option reports: each needs the key result.")
-    parts = [{**_EMPTY, **part} for part in flat]
+    parts = _continued([{**_EMPTY, **part} for part in flat])
     results = Counter(str(part["result"]) for part in parts)
     started = min((part["started"] for part in parts if part["started"]), default=None)
     ended = max((part["ended"] for part in parts if part["ended"]), default=None)
@@ -61,6 +63,42 @@ def merged(reports: Sequence[Mapping[str, Any]], title: str | None) -> dict[str,
         "operations_cut": _sum(parts, "operations_cut"),
         "reports": parts,
     }
+
+
+def _continued(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put what belongs to one group in one cluster together, in the order of the first of each."""
+    stages: dict[tuple[Any, Any, int], dict[str, Any]] = {}
+    for number, part in enumerate(parts):
+        known = part["cluster"] and part["group"]
+        key = (part["cluster"], part["group"], 0) if known else (None, None, number)
+        stages[key] = _then(stages[key], part) if key in stages else part
+    return list(stages.values())
+
+
+def _then(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """``first`` and what came after it; where it went, why it failed and when it ended are told by the later one."""
+    later = seconds_between(first["started"], then["started"])
+    both = {**first, "apps": {**then["apps"], **first["apps"]}}
+    both |= {key: then[key] for key in ("result", "failure")}
+    both["started"] = first["started"] or then["started"]
+    both["ended"] = then["ended"] or first["ended"]
+    both["duration_s"] = round(seconds_between(both["started"], both["ended"]), 3)
+    both["steps"] = [*first["steps"], *({**step, "started_s": step["started_s"] + later} for step in then["steps"])]
+    both["decisions"] = [*first["decisions"], *({**one, "at_s": one["at_s"] + later} for one in then["decisions"])]
+    for key in ("sessions_drained", "sessions_cut", "operations_cut"):
+        both[key] = _sum([first, then], key)
+    both["series"] = {kind: dict(lines) for kind, lines in first["series"].items()}
+    for kind, lines in then["series"].items():
+        of_kind = both["series"].setdefault(kind, {})
+        for name, points in lines.items():
+            before = of_kind.get(name, [])
+            # Errors are counted on; all else is a value that holds until the next one.
+            base = before[-1][1:] if kind == "errors" and before else [0.0] * len(points[0][1:] if points else ())
+            of_kind[name] = [
+                *before,
+                *([at + later, *(v + b for v, b in zip(values, base, strict=True))] for at, *values in points),
+            ]
+    return both
 
 
 def seconds_between(started: str | None, ended: str | None) -> float:

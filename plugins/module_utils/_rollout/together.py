@@ -19,11 +19,15 @@ KEPT, PAUSED, HELD, NOT_BEGUN = "kept", "paused", "held", "not begun"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one app so far. ``failure`` is empty where all went well."""
+    """What came of one app so far. ``failure`` is empty where all went well.
+
+    ``follows``: it did not fail by itself, but went back because others did.
+    """
 
     group: str
     result: str
     failure: str = ""
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,23 @@ def _common(wave: Clusters, choice: Choice, *, last: bool) -> Decision:
             return _all(wave, "stay", "the old versions are to be kept")
         if choice.on_failure == "all" and not last:
             return _all(wave, "stay", "the old versions stay warm until the last wave is in")
-        return _all(wave, "promote", "every cluster has its new version warm and admitted")
+        return _ended(wave, "promote", "every cluster has its new version warm and admitted", (KEPT,))
     held = [host for host, outcomes in wave.items() if _has(outcomes, HELD)]
     if held:
         return _all(wave, "stay", f"{', '.join(held)} is held: nobody goes on, and nobody goes back")
     if not choice.goes_back:
         return _all(wave, "stay", f"{failure}, and nobody is to go back by itself")
-    return _all(wave, "rollback", failure)
+    return _ended(wave, "rollback", failure, (KEPT, PAUSED))
+
+
+def _ended(wave: Clusters, what: str, reason: str, results: Sequence[str]) -> Decision:
+    """Only clusters with an app of which two versions are there have anything to do."""
+    return {
+        host: Next(what, reason, tuple(outcomes))
+        if any(_has(outcomes, result) for result in results)
+        else Next("stay", "it has one version only", tuple(outcomes))
+        for host, outcomes in wave.items()
+    }
 
 
 def _all(wave: Clusters, what: str, reason: str) -> Decision:
@@ -141,5 +155,6 @@ def _first_failure(clusters: Clusters) -> str | None:
     failed = [(host, outcome) for host, outcomes in clusters.items() for outcome in outcomes if outcome.failure]
     if not failed:
         return None
-    host, outcome = next((each for each in failed if each[1].result != NOT_BEGUN), failed[0])
+    by_themselves = (each for each in failed if each[1].result != NOT_BEGUN and not each[1].follows)
+    host, outcome = next(by_themselves, failed[0])
     return f"{host} ({outcome.group}): {outcome.failure}" if outcome.group else f"{host}: {outcome.failure}"

@@ -118,6 +118,22 @@ def test_several_reports_become_one() -> None:
     ]
 
 
+def test_the_stages_of_one_group_in_one_cluster_become_one() -> None:
+    """Kept first, promoted a minute later: one rollout, with the steps of both and the result of the last."""
+    journal = [{"name": "switched", "title": "a", "ended": 101.0, "sessions": 2}]
+    kept = report(cluster="east", result="kept", journal=journal)["report"]
+    other = report(cluster="west", result="kept")["report"]
+    later = [{"name": "retire", "title": "b", "ended": 161.0, "sessions_cut": 1}]
+    done = report(cluster="east", started=160.0, ended=162.0, journal=later)["report"]
+
+    found = report(reports=[kept, other, done])["report"]
+
+    assert [(part["cluster"], part["result"]) for part in found["reports"]] == [("east", "promoted"), ("west", "kept")]
+    east = found["reports"][0]
+    assert [(step["name"], step["started_s"]) for step in east["steps"]] == [("switched", 0.0), ("retire", 60.0)]
+    assert (east["duration_s"], east["sessions_cut"]) == (62.0, 1)
+
+
 @pytest.mark.parametrize("reports", [[], [{"cluster": "east"}]])
 def test_what_is_no_report_is_refused(reports: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidInput, match="Option reports"):

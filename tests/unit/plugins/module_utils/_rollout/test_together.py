@@ -42,7 +42,7 @@ def test_nobody_is_promoted_unless_everybody_has_come_in(
 
     assert set(decided) == set(wave)
     if any(one.what == "promote" for one in decided.values()):
-        assert all(one.what == "promote" for one in decided.values())
+        assert all((one.what == "promote") == (KEPT in wave[host]) for host, one in decided.items())
         assert all(outcomes for outcomes in wave.values())
         assert {outcome.result for outcomes in wave.values() for outcome in outcomes} <= {"kept", "unchanged"}
 
@@ -58,8 +58,16 @@ def test_a_cluster_is_never_promoted_with_a_failure_of_its_own(wave: dict[str, l
 def test_one_failure_takes_the_wave_back_and_names_its_reason() -> None:
     decided = after_letting_in({"east": [KEPT], "west": [BACK]}, Choice("wave"), last=False)
 
-    assert what(decided) == {"east": "rollback", "west": "rollback"}
+    assert what(decided) == {"east": "rollback", "west": "stay"}, "west has gone back already"
     assert decided["east"].reason == "west (web): Rolled back: bad"
+
+
+def test_the_reason_is_the_failure_of_its_own_and_not_one_that_followed_it() -> None:
+    followed = Outcome("web", "rolled back", "Rolled back: west (web): bad", follows=True)
+
+    decided = after_letting_in({"east": [followed], "west": [BACK], "north": [KEPT]}, Choice("all"), last=True)
+
+    assert decided["north"].reason == "west (web): Rolled back: bad"
 
 
 def test_with_host_only_the_cluster_that_failed_goes_back() -> None:
