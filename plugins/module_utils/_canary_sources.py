@@ -31,6 +31,8 @@ from ._prometheus import instant
 NEEDED_COUNTS = ("canary_requests", "canary_errors", "baseline_requests", "baseline_errors")
 SLOW_COUNTS = ("canary_slow", "baseline_slow")
 
+_MOST_RESETS = 2
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -150,7 +152,9 @@ class CountsSource:
     """A source that tells sums since whenever: ``ask()`` gives them by the names ``NEEDED_COUNTS``, ``SLOW_COUNTS``.
 
     The first reading says from where to count. A sum that gets smaller was reset by somebody: nobody knows what came in
-    between, so it is counted from there on. ``with_slow`` is whether slow requests are told.
+    between, so it is counted from there on. One that gets as large as before again may come from another one who counts
+    (two Prometheus behind one name, say): that is no increase either. Who tells smaller sums again and again is not
+    believed any more. ``with_slow`` is whether slow requests are told.
     """
 
     def __init__(self, name: str, context: Context, ask: Callable[[], Mapping[str, Any]], *, with_slow: bool) -> None:
@@ -159,6 +163,8 @@ class CountsSource:
         self._ask = ask
         self._keys = (*NEEDED_COUNTS, *(SLOW_COUNTS if with_slow else ()))
         self._last: dict[str, int] | None = None
+        self._before_reset: dict[str, int] = {}
+        self._resets = 0
 
     def read(self) -> Reading:
         """Ask, and compare with the last time."""
@@ -180,13 +186,23 @@ class CountsSource:
         if before is None:
             return Reading({self._name: Stretch()})
         shrunk = [key for key in self._keys if sums[key] < before[key]]
+        returned = [key for key, sum_before in self._before_reset.items() if sums[key] >= sum_before]
+        if returned:
+            self._before_reset = {}
         if shrunk:
             key = shrunk[0]
+            self._resets += 1
+            self._before_reset = {key: before[key] for key in shrunk}
             self._context.warn(
                 f"{self._name}: a count got smaller during the analysis ({key}). What came between two such looks is "
                 "not counted."
             )
             return Reading(incomplete=f"{self._name}: {key} went from {before[key]} down to {sums[key]}")
+        if returned:
+            key = returned[0]
+            return Reading(incomplete=f"{self._name}: {key} went back from {before[key]} up to {sums[key]}")
+        if self._resets > _MOST_RESETS:
+            return Reading(incomplete=f"{self._name}: counts got smaller {self._resets} times; these are no counters")
         new = {key: sums[key] - before[key] for key in self._keys}
         return Reading({self._name: Stretch(*(_counts(new, arm) for arm in ("canary", "baseline")))})
 

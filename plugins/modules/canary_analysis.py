@@ -179,9 +179,9 @@ options:
     default: 0
   wait_timeout:
     description:
-      - How long to watch, in seconds, until O(on_inconclusive) decides.
+      - How long to watch, in seconds, until O(on_inconclusive) decides; O(seconds) at least. 600 more than O(seconds) by
+        default.
     type: float
-    default: 600
   interval:
     description:
       - Seconds between two looks. 0.5 by default with O(source=haproxy), 1 with the other ones.

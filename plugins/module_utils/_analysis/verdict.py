@@ -69,18 +69,27 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evaluations:
-    """How often the bounds were asked whether the canary may be promoted, and with how many requests they are next."""
+    """How often the bounds were asked whether the canary may be promoted, what was ``missing`` the last time, and with
+    how many requests they are next.
+    """
 
     count: int = 0
     next_at: int = 0
+    missing: str | None = None
 
     def risk(self, limits: Limits) -> float:
         """The probability of a wrong promotion that the next one may have."""
         return (1.0 - limits.confidence) / 2**self.count
 
-    def after(self, requests: int) -> Evaluations:
+    def after(self, requests: int, missing: str | None = None) -> Evaluations:
         """After one with ``requests`` requests."""
-        return Evaluations(self.count + 1, math.ceil(requests * _MORE_REQUESTS))
+        return Evaluations(self.count + 1, math.ceil(requests * _MORE_REQUESTS), missing)
+
+    def said(self, requests: int) -> str:
+        """What is missing, with ``requests`` requests now."""
+        if self.missing:
+            return f"{self.missing}; looked at again with {self.next_at} requests"
+        return f"{requests} of the {self.next_at} requests that it takes at least"
 
 
 def first_evaluation(limits: Limits) -> Evaluations:
@@ -108,13 +117,11 @@ def judge(
         return Verdict(INCONCLUSIVE, f"the source contradicts itself: {_told(evidence.canary)}"), evaluations
     requests = evidence.canary.requests
     if requests < evaluations.next_at:
-        return Verdict(
-            INCONCLUSIVE, f"{requests} of the {evaluations.next_at} requests that the next evaluation needs"
-        ), evaluations
+        return Verdict(INCONCLUSIVE, evaluations.said(requests)), evaluations
     missing, shown = good_enough(evidence, limits, evaluations.risk(limits))
-    evaluations = evaluations.after(requests)
+    evaluations = evaluations.after(requests, missing)
     if missing:
-        return Verdict(INCONCLUSIVE, f"{missing}; looked at again with {evaluations.next_at} requests"), evaluations
+        return Verdict(INCONCLUSIVE, evaluations.said(requests)), evaluations
     return Verdict(PROMOTE, shown), evaluations
 
 

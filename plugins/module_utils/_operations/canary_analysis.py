@@ -74,7 +74,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "hard_error_rate": {"type": "float", "default": 0.5},
     "hard_min_requests": {"type": "int", "default": 20},
     "seconds": {"type": "float", "default": 0},
-    "wait_timeout": {"type": "float", "default": 600},
+    "wait_timeout": {"type": "float"},
     "interval": {"type": "float"},
     "stale_after": {"type": "float", "default": 60},
     "on_inconclusive": {"type": "str", "choices": ["hold", "promote", "abort"], "default": "hold"},
@@ -92,6 +92,7 @@ ARGUMENT_RULES: dict[str, Any] = {
 }
 
 _DEFAULT_MAX_ERROR_RATE = 0.01
+_DEFAULT_SECONDS_MORE = 600.0
 _INTERVALS = {"haproxy": 0.5, "prometheus": 1.0, "command": 1.0}
 # What is asked every moment is not waited for: an answer that does not come would keep those of others from being seen.
 _LONGEST_QUESTION = 3.0
@@ -120,7 +121,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if verdict.kind == INCONCLUSIVE:
         raise DeadlinePassed(
             "held",
-            f"After {params['wait_timeout']:g} s it is not shown that the canary is good enough, nor that it is bad: "
+            f"After {result['seconds']:.0f} s it is not shown that the canary is good enough, nor that it is bad: "
             f"{verdict.reason}. Nothing was changed; run this again to go on watching.",
             detail=result,
         )
@@ -148,7 +149,9 @@ class _Analysis:
 
     def watch(self, tasks: _Tasks) -> Verdict:
         """Look until there is a verdict or the deadline has passed, then by what the user has chosen for that."""
-        bake, deadline = self._started + self._params["seconds"], self._started + self._params["wait_timeout"]
+        bake = self._started + self._params["seconds"]
+        timeout = self._params["wait_timeout"]
+        deadline = bake + _DEFAULT_SECONDS_MORE if timeout is None else max(bake, self._started + timeout)
         while True:
             verdict = self._look(tasks)
             now = self._context.now()
@@ -160,6 +163,8 @@ class _Analysis:
             verdict = self._at_deadline(verdict)
         self._sample(at_once=True)
         self._context.sample("decision", text=verdict.kind, reason=verdict.reason)
+        if verdict.kind == PROMOTE:
+            self._context.sample("evidence", text=verdict.reason)
         self._context.progress(f"{verdict.kind}: {verdict.reason}")
         return verdict
 
@@ -269,16 +274,11 @@ def _limits(params: Mapping[str, Any]) -> Limits:
     if params["hard_min_requests"] < 1:
         _refuse(f"hard_min_requests is {params['hard_min_requests']}; it has to be 1 at least.")
     for name in ("seconds", "wait_timeout"):
-        if params[name] < 0:
+        if params[name] is not None and params[name] < 0:
             _refuse(f"{name} is {params[name]:g}; it cannot be below 0.")
     for name in ("interval", "stale_after"):
         if params[name] is not None and params[name] <= 0:
             _refuse(f"{name} is {params[name]:g}; it has to be above 0.")
-    if params["wait_timeout"] < params["seconds"]:
-        _refuse(
-            f"wait_timeout, {params['wait_timeout']:g} s, is over before the {params['seconds']:g} s of option "
-            "seconds, so the canary could never be promoted."
-        )
     rate = params["max_error_rate"]
     if rate is None and params["margin"] is None:
         rate = _DEFAULT_MAX_ERROR_RATE
@@ -318,7 +318,7 @@ def _source(params: Mapping[str, Any], context: Context, open_sessions: ExitStac
             _refuse("command is empty.")
         return command_source(context, params["command"], params["timeout"], with_slow=limits.with_slow)
     if params["source"] == "prometheus":
-        token, user = params["prometheus_token"], params["prometheus_username"]
+        token, user = params["prometheus_token"] or None, params["prometheus_username"] or None
         if not params["prometheus_url"]:
             _refuse("prometheus_url is empty.")
         http = Http(
@@ -344,14 +344,14 @@ def _source(params: Mapping[str, Any], context: Context, open_sessions: ExitStac
     return HaproxySource(
         lbs,
         context,
-        backend=params["backend"],
+        backend=params["backend"] or None,
         canary=params["canary_addresses"],
         baseline=params["baseline_addresses"],
     )
 
 
 def _tasks_watch(params: Mapping[str, Any], context: Context, open_sessions: ExitStack) -> _Tasks:
-    if params["app_id"] is None:
+    if not params["app_id"]:
         return _Tasks(context)
     app_id = app_path(params["app_id"])
     with Marathon.from_params(params, context) as patient:

@@ -53,6 +53,7 @@ def serving(answer: Callable[[Request], Reply], tls: ssl.SSLContext | None = Non
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body of an answer are two packets
 
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
