@@ -14,8 +14,8 @@ from .rolling import to_unblock
 from .settling import Settling, Sight
 from .tally import Tally
 
-# Seconds: how often the picture is drawn anew, and how long nothing may move before somebody looks why; then twice as
-# long each time, so that requests do not grow with the time.
+# Seconds: how often the picture is drawn anew, and how long nothing may move before somebody looks why, besides the
+# time that a task is given to end; then twice as long each time, so that requests do not grow with the time.
 _PICTURE_PAUSE = 0.5
 _STANDSTILL = 3.0
 
@@ -23,18 +23,28 @@ _STANDSTILL = 3.0
 class Following(Settling):
     """A :class:`Settling` that shows the ``tally``'s picture as it changes; that costs no request.
 
-    ``keep``: so many healthy tasks have to stay when an old one is killed to end a standstill.
+    ``keep``: so many healthy tasks have to stay when an old one is killed to end a standstill. ``grace``: how long (s)
+    a task that is killed may take to end.
     """
 
     def __init__(
-        self, marathon: Marathon, app_id: str, context: Context, *, offer_timeout: float, tally: Tally, keep: int
+        self,
+        marathon: Marathon,
+        app_id: str,
+        context: Context,
+        *,
+        offer_timeout: float,
+        tally: Tally,
+        keep: int,
+        grace: float,
     ) -> None:
         super().__init__(marathon, app_id, context, offer_timeout=offer_timeout)
         self._keep = keep
+        self._first_patience = _STANDSTILL + grace
         self._tally = tally
         self._shown = tally.picture()
         self._still_since = context.now()
-        self._patience = _STANDSTILL
+        self._patience = self._first_patience
         self._blocked_at: str | None = None
 
     def _look(self) -> Sight:
@@ -54,7 +64,7 @@ class Following(Settling):
             return
         if self._blocked_at != self._shown:  # a look later it has to be so still
             self._blocked_at = self._shown
-            self._patience = _STANDSTILL
+            self._patience = self._first_patience
             return
         self._context.progress(f"{self._shown}  stands still: kill {', '.join(ids)}")
         self._marathon.kill_tasks(ids)
@@ -71,7 +81,7 @@ class Following(Settling):
 
     def _moved(self, picture: str) -> None:
         self._shown, self._still_since = picture, self._context.now()
-        self._patience, self._blocked_at = _STANDSTILL, None
+        self._patience, self._blocked_at = self._first_patience, None
 
     def _stands_still(self) -> bool:
         return self._context.now() - self._still_since >= self._patience

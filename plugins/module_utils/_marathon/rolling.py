@@ -460,13 +460,15 @@ def to_unblock(app: Json, keep: int) -> list[str]:
     uses up another one's turn: at the end old ones are left, all new ones are well, and nothing happens any more. A
     rollback with fewer than ``most`` healthy tasks begins so: there is no place for a new one until one of the failed
     version ends. Those that serve nobody go at once, others one at a time and only while ``keep`` healthy ones stay.
+    One that is being killed, but is not shown so, looks old and well: give tasks the time to end before this is asked.
     """
     now = counts(app)
     moving = now.staging or now.ending or now.settled < now.running
     old = [task for task in _tasks(app) if not is_current(app, task.get("version"))]
-    if not app.get("deployments") or moving or not old:
+    if not app.get("deployments") or moving:
         return []
     idle = [task["id"] for task in old if not serves(app, task)]
     if idle:
         return idle
-    return [old[0]["id"]] if now.settled + len(old) - 1 >= keep else []
+    # The youngest is likely to be the last on Marathon's list: then those before it get their turns again.
+    return [old[-1]["id"]] if now.settled + len(old) - 1 >= keep else []

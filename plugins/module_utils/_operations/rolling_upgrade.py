@@ -196,6 +196,9 @@ class _Run:
             keep = min(keep, kept(self._seen.before or {}, count))
         if back or self._params["accept_unfinishable"]:
             keep = max(1, min(keep, count - 1))
+        graces = [
+            one.get("taskKillGracePeriodSeconds") or 0 for one in (self._seen.definition, self._seen.before or {})
+        ]
         return Following(
             self._marathon,
             self._seen.app_id,
@@ -203,6 +206,7 @@ class _Run:
             offer_timeout=self._params["offer_timeout"],
             tally=self._tally,
             keep=keep,
+            grace=max(graces),
         )
 
     def told(self, plan: Mapping[str, Any], result: str, why: str | None = None) -> dict[str, Any]:
