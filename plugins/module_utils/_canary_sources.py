@@ -134,11 +134,11 @@ class _Lb:
         if names != self._names:  # an address is a part of marathon-lb's names, so the names tell when to read again
             try:
                 servers = parse(self._lb.config()).servers
-            except Rejected as error:
-                raise Rejected(
+            except (Rejected, Unreachable) as error:
+                raise type(error)(
                     "no_addresses",
-                    f"lb {self._lb.name} does not show the addresses of its servers: it needs 'stats show-legends' in "
-                    f"its configuration, or ask its runtime socket instead. ({error.message})",
+                    f"{error.message} Its statistics do not show the addresses of servers: if it is no marathon-lb, "
+                    "set 'stats show-legends' in its configuration, or ask its runtime socket.",
                     system=error.system,
                     request=error.request,
                     status=error.status,

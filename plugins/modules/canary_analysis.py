@@ -163,8 +163,8 @@ options:
     type: float
   hard_error_rate:
     description:
-      - The canary is aborted at once when this share of its requests failed, above 0 and up to 1, whatever the old
-        version does.
+      - The canary is aborted at once when this share of its requests failed, from 0 to 1, whatever the old version does.
+        V(0) is for no such stop.
     type: float
     default: 0.5
   hard_min_requests:

@@ -269,8 +269,8 @@ def _limits(params: Mapping[str, Any]) -> Limits:
     for name in ("alpha", "confidence", "max_error_rate", "margin", "max_slow_share"):
         if params[name] is not None and not 0 < params[name] < 1:
             _refuse(f"{name} is {params[name]:g}; it has to be between 0 and 1.")
-    if params["hard_error_rate"] is not None and not 0 < params["hard_error_rate"] <= 1:
-        _refuse(f"hard_error_rate is {params['hard_error_rate']:g}; it has to be above 0, and 1 at most.")
+    if not 0 <= params["hard_error_rate"] <= 1:
+        _refuse(f"hard_error_rate is {params['hard_error_rate']:g}; it has to be between 0 and 1.")
     if params["hard_min_requests"] < 1:
         _refuse(f"hard_min_requests is {params['hard_min_requests']}; it has to be 1 at least.")
     for name in ("seconds", "wait_timeout"):
@@ -302,7 +302,7 @@ def _limits(params: Mapping[str, Any]) -> Limits:
         margin=params["margin"],
         max_slow_share=params["max_slow_share"],
         with_slow=slow_is_counted[params["source"]],
-        hard_error_rate=params["hard_error_rate"],
+        hard_error_rate=params["hard_error_rate"] or None,
         hard_min_requests=params["hard_min_requests"],
     )
 
