@@ -8,12 +8,13 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from ansible_collections.zdd.rollout.plugins.module_utils._errors import Unreachable
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.runtime import Runtime
 from ansible_collections.zdd.rollout.plugins.module_utils._operations import (
     haproxy_backend,
@@ -32,7 +34,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._operations import (
     haproxy_server,
 )
 from tests import collection_path
-from tests.integration_py.haproxy_instance import Backend, Balancer, eventually, held
+from tests.integration_py.haproxy_instance import Backend, Balancer, eventually, free_port, held
 from tests.integration_py.operating import operate
 from tests.sandbox import launch
 
@@ -414,6 +416,64 @@ def test_the_preflight_names_all_that_is_missing(slots: Site) -> None:
         assert operate(haproxy_preflight, socket=[lb.socket], backend="none")["failure"]["detail"]["missing"] == [
             f"lb {lb.socket}: there is no backend none"
         ]
+
+
+def test_the_configuration_in_the_documentation_has_all_that_is_needed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "haproxy.md").read_text()
+    (text,) = re.findall(r"^```haproxy\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    with tempfile.TemporaryDirectory(prefix="lb") as folder, Backend() as one, Backend() as two:
+        places = {
+            "/run/haproxy/admin.sock": f"{folder}/admin.sock",
+            "/var/lib/haproxy/state": f"{folder}/state",
+            "bind :80": f"bind 127.0.0.1:{free_port()}",
+        }
+        for place, here in places.items():
+            assert place in text
+            text = text.replace(place, here)
+        config = Path(folder) / "haproxy.cfg"
+        config.write_text(text)
+        with running(config, f"{folder}/master.sock", f"{folder}/admin.sock") as reload:
+            at = {"socket": [f"{folder}/admin.sock"], "master_socket": [f"{folder}/master.sock"], "backend": "shop"}
+            ready = operate(haproxy_preflight, **at, config=[str(config)], needs=20, sticky=True)
+            assert (ready["missing"], ready["unseen"], ready["placement"]) == ([], [], "template")
+            servers = [wanted("one", one, 95), wanted("two", two, 5)]
+            assert operate(haproxy_backend, **at, servers=servers, wait_timeout=PATIENCE)["changed"]
+
+            state = Runtime.at(f"{folder}/admin.sock")._exchange("show servers state")
+            (Path(folder) / "state").write_text(state)
+            reload()
+            assert not operate(haproxy_backend, **at, servers=servers, wait_timeout=PATIENCE)["changed"]
+
+
+@contextmanager
+def running(config: Path, master: str, socket: str) -> Iterator[Callable[[], None]]:
+    """A HAProxy with this configuration; yields what reloads it, and returns when a new worker answers."""
+
+    def pid() -> int:
+        try:
+            return int(Runtime.at(socket).info()["Pid"])
+        except Unreachable:
+            return 0
+
+    def is_settled() -> bool:
+        try:
+            return any(worker.pid == pid() for worker in Runtime.at(master).workers() if not worker.is_old)
+        except Unreachable:
+            return False
+
+    def reload() -> None:
+        before = pid()
+        process.send_signal(signal.SIGUSR2)
+        eventually(lambda: is_settled() and pid() != before)
+
+    with (config.parent / "log").open("wb") as log:
+        process = subprocess.Popen(["haproxy", "-W", "-S", master, "-f", config], stdout=log, stderr=log)
+    try:
+        eventually(is_settled)
+        yield reload
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 # As modules
