@@ -163,8 +163,8 @@ options:
     type: float
   hard_error_rate:
     description:
-      - The canary is aborted at once when this share of its requests failed, from 0 to 1, whatever the old version does.
-        V(0) is for no such stop.
+      - The canary is aborted at once when this share of its requests failed, from 0 to 1, whatever the old version
+        does. V(0) is for no such stop.
     type: float
     default: 0.5
   hard_min_requests:
@@ -179,8 +179,8 @@ options:
     default: 0
   wait_timeout:
     description:
-      - How long to watch, in seconds, until O(on_inconclusive) decides; O(seconds) at least. 600 more than O(seconds) by
-        default.
+      - How long to watch, in seconds, until O(on_inconclusive) decides; O(seconds) at least. 600 more than O(seconds)
+        by default.
     type: float
   interval:
     description:

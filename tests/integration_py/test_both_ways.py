@@ -154,6 +154,17 @@ CASES = [
     Case("a load balancer that is away", "marathon_lb_wait", {
         **AT, "marathon_lb_url": NOWHERE, "app_id": "/live", "state": "admitted", "retry_timeout": 0, "wait_timeout": 0,
     }),
+    Case("a canary that is not watched", "canary_analysis", {
+        "source": "command", "command": ["/no/such/command"], "prometheus_token": SECRET,
+    }, check_mode=True),
+    Case("a canary of which nobody tells", "canary_analysis", {
+        "source": "prometheus", "prometheus_url": NOWHERE, "prometheus_username": "me", "prometheus_password": SECRET,
+        "queries": {"canary_requests": "a", "canary_errors": "b", "baseline_requests": "c", "baseline_errors": "d"},
+        "wait_timeout": 0,
+    }),
+    Case("a canary by a limit that is none", "canary_analysis", {
+        "socket": "{socket}", "canary_addresses": "127.0.0.1:1", "baseline_addresses": [], "alpha": 2,
+    }),
     Case("a load balancer by its socket", "haproxy_info", {
         "socket": "{socket}", "backend": "live_10000",
     }, counters="lbs"),
