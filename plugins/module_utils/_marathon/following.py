@@ -14,10 +14,11 @@ from .rolling import to_unblock
 from .settling import Settling, Sight
 from .tally import Tally
 
-# Seconds: how often the picture is drawn anew, and how long nothing may move before somebody looks why, besides the
-# time that a task is given to end; then twice as long each time, so that requests do not grow with the time.
+# Seconds: how often the picture is drawn anew, and how long nothing may move before somebody looks why: where old
+# tasks are there that serve nobody, and where not, besides the time that a task is given to end. Then twice as long
+# each time, so that requests do not grow with the time.
 _PICTURE_PAUSE = 0.5
-_STANDSTILL = 3.0
+_STANDSTILL_IDLE, _STANDSTILL = 1.0, 3.0
 
 
 class Following(Settling):
@@ -40,11 +41,11 @@ class Following(Settling):
     ) -> None:
         super().__init__(marathon, app_id, context, offer_timeout=offer_timeout)
         self._keep = keep
-        self._first_patience = _STANDSTILL + grace
+        self._grace = grace
         self._tally = tally
         self._shown = tally.picture()
         self._still_since = context.now()
-        self._patience = self._first_patience
+        self._patience = self._first_patience()
         self._blocked_at: str | None = None
 
     def _look(self) -> Sight:
@@ -62,9 +63,9 @@ class Following(Settling):
         ids = to_unblock(app, self._keep)
         if not ids or self._marathon.queue_of(self._app_id) is not None:
             return
-        if self._blocked_at != self._shown:  # a look later it has to be so still
+        if self._blocked_at != self._shown and not self._tally.idle():  # a look later it has to be so still
             self._blocked_at = self._shown
-            self._patience = self._first_patience
+            self._patience = self._first_patience()
             return
         self._context.progress(f"{self._shown}  stands still: kill {', '.join(ids)}")
         self._marathon.kill_tasks(ids)
@@ -81,7 +82,10 @@ class Following(Settling):
 
     def _moved(self, picture: str) -> None:
         self._shown, self._still_since = picture, self._context.now()
-        self._patience, self._blocked_at = self._first_patience, None
+        self._patience, self._blocked_at = self._first_patience(), None
+
+    def _first_patience(self) -> float:
+        return _STANDSTILL_IDLE if self._tally.idle() else _STANDSTILL + self._grace
 
     def _stands_still(self) -> bool:
         return self._context.now() - self._still_since >= self._patience

@@ -105,6 +105,13 @@ class Tally:
                 counts += [waiting, (f"[{era.name}]", serving)] if newest else [(f"[{era.name}]", serving), waiting]
             return boxes(counts)
 
+    def idle(self) -> bool:
+        """Whether a task of an earlier definition is there that serves nobody."""
+        with self._lock:
+            return any(
+                self._era(task) is not self._eras[-1] and not self._serves(task) for task in self._tasks.values()
+            )
+
     def starting(self) -> bool:
         """Whether a task of the newest definition is on its way."""
         with self._lock:

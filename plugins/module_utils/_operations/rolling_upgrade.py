@@ -189,7 +189,10 @@ class _Run:
             ending.wait(events, timeout=timeout, just_begun=True)
 
     def _following(self, *, back: bool = False) -> Following:
-        """Going back is worth one healthy task less, and so is what was known to stand still."""
+        """Going back is worth one healthy task less, and so is what was known to stand still.
+
+        On the way back nothing is won by giving up before its time is over, so it waits for offers that long.
+        """
         count = (self._seen.live or self._seen.definition).get("instances") or 1
         keep = kept(self._seen.definition, count)
         if back:
@@ -203,7 +206,7 @@ class _Run:
             self._marathon,
             self._seen.app_id,
             self._context,
-            offer_timeout=self._params["offer_timeout"],
+            offer_timeout=self._params["rollback_timeout" if back else "offer_timeout"],
             tally=self._tally,
             keep=keep,
             grace=max(graces),

@@ -23,6 +23,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._marathon.rolling impo
     picture,
     rows,
     tightness,
+    to_unblock,
 )
 
 OLD, NOW = "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"
@@ -364,3 +365,64 @@ def test_a_long_course_is_told_in_short() -> None:
     assert len(lines) == 9
     assert lines[6] == "... 44 more steps like these"
     assert lines[-1].startswith("50x[1.0]")
+
+
+# --- what stands still --------------------------------------------------------------------------------------------
+
+
+def halted(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """An app in the middle of its replacement, with no readiness check."""
+    return app(
+        *tasks,
+        readinessChecks=[],
+        version=NOW,
+        versionInfo={"lastScalingAt": NOW, "lastConfigChangeAt": NOW},
+        deployments=[{"id": "d1"}],
+        **fields,
+    )
+
+
+def new(number: int, **fields: Any) -> dict[str, Any]:
+    return task(number, version=NOW, **fields)
+
+
+def test_old_tasks_that_serve_nobody_are_given_up_at_once() -> None:
+    live = halted(task(0), task(1), task(2, alive=False), task(3, alive=False))
+
+    assert to_unblock(live, keep=4) == ["web.2", "web.3"]
+
+
+def test_one_that_serves_is_given_up_only_while_enough_stay() -> None:
+    live = halted(task(0), task(1), new(2), new(3))
+
+    assert to_unblock(live, keep=3) == ["web.1"]
+    assert to_unblock(live, keep=4) == []
+
+
+@pytest.mark.parametrize(
+    "moving",
+    [
+        halted(task(0), task(1, alive=False), new(2, state="TASK_STAGING")),
+        halted(task(0), task(1, alive=False), new(2, alive=False)),
+        halted(task(0), task(1, alive=False), task(2, state="TASK_KILLING"), new(3)),
+        halted(new(0), new(1), new(2), new(3)),
+        {**halted(task(0), task(1), new(2), new(3)), "deployments": []},
+    ],
+    ids=["a new one is launched", "a new one gets healthy", "an old one is ending", "none is old", "no deployment"],
+)
+def test_what_moves_by_itself_or_is_done_needs_no_help(moving: dict[str, Any]) -> None:
+    assert to_unblock(moving, keep=1) == []
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6), st.integers(1, 6))
+def test_help_never_takes_a_task_that_is_needed(old: int, idle: int, fresh: int, keep: int) -> None:
+    tasks = [task(number) for number in range(old)]
+    tasks += [task(10 + number, alive=False) for number in range(idle)]
+    tasks += [new(20 + number) for number in range(fresh)]
+    if not tasks:
+        return
+    killed = to_unblock(halted(*tasks), keep)
+
+    serving = {one["id"] for one in tasks if one["healthCheckResults"][0]["alive"]}
+    assert len(serving - set(killed)) >= min(len(serving), keep)
+    assert not {one["id"] for one in tasks if one["version"] == NOW} & set(killed)
