@@ -465,7 +465,7 @@ def to_unblock(app: Json, keep: int) -> list[str]:
     now = counts(app)
     moving = now.staging or now.ending or now.settled < now.running
     old = [task for task in _tasks(app) if not is_current(app, task.get("version"))]
-    if not app.get("deployments") or moving:
+    if not app.get("deployments") or moving or not old:
         return []
     idle = [task["id"] for task in old if not serves(app, task)]
     if idle:
