@@ -77,6 +77,8 @@ HEAVIEST = 256
 _LONGEST_PAUSE = 0.25
 _LONGEST_FIRST_LOOK = 2.0
 _FIRST_LOOK_PAUSE = 0.1
+# While it is watched (s): after a reload that forgets all servers each request fails until the next look.
+_HOLD_PAUSE = 0.1
 # How long (s) a server may be DOWN, or a balancer silent, while it is watched: a reload, one check that is late.
 _MOMENT = 2.0
 
@@ -176,7 +178,7 @@ class Balancer:
         self.view = View(self.name, ())
         self._runtime = runtime
         self._master = master
-        self._goal = goal
+        self.goal = goal
         self._context = context
         self._old: list[dict[str, int]] | None = None
         self._reached = False
@@ -190,13 +192,13 @@ class Balancer:
 
         :raises NotFound: no such backend. :raises Unreachable: no answer, or the worker is just being replaced.
         """
-        sight = self._runtime.sight(self._goal.backend)
+        sight = self._runtime.sight(self.goal.backend)
         rows = stats.server_rows(sight.table, f"lb {self.name}", "show stat")
-        mine = {server: row for (backend, server), row in rows.items() if backend == self._goal.backend}
+        mine = {server: row for (backend, server), row in rows.items() if backend == self.goal.backend}
         self._old, sessions = (None, {}) if self._master is None else self._old_workers(self._master, sight.pid)
         self.sight, self.view, self.error = (
             sight,
-            view_of(self.name, sight, self._goal.slot_prefix, mine, sessions),
+            view_of(self.name, sight, self.goal.slot_prefix, mine, sessions),
             None,
         )
         self._trusted.update(
@@ -207,7 +209,7 @@ class Balancer:
 
     def decide(self) -> Decision:
         """What to do, by the last look. Raises what :func:`decide` raises."""
-        return decide(self.view, self._goal, self._trusted)
+        return decide(self.view, self.goal, self._trusted)
 
     def step(self) -> str | None:
         """Look, do what can be done, and return what is missing then (``None``: nothing)."""
@@ -237,11 +239,16 @@ class Balancer:
                 status = f"{server.row.status} ({server.row.check_status})" if server.row else "gone"
                 raise Hopeless(
                     "unhealthy",
-                    f"lb {self.name}: {self._goal.backend}/{server.known.name} ({address}) is {status} for "
+                    f"lb {self.name}: {self.goal.backend}/{server.known.name} ({address}) is {status} for "
                     f"{now - since:.1f} s.",
                     system=self.name,
                     detail=self.report(),
                 )
+
+    def shares(self) -> list[tuple[str, float]]:
+        """The addresses that get new requests, by the last look, with their shares in percent."""
+        percent = shares(self.view.servers.values())
+        return [(server.known.address, percent[name]) for name, server in self.view.servers.items() if percent[name]]
 
     def report(self) -> dict[str, Any]:
         """What a result says about it."""
@@ -283,7 +290,7 @@ class Balancer:
 
     def _down(self) -> dict[str, Server]:
         found = {}
-        for wanted in self._goal.servers:
+        for wanted in self.goal.servers:
             if wanted.state == READY and wanted.weight != 0 and wanted.address is not None:
                 for server in self.view.at(wanted.address)[:1]:
                     if not (server.row and (server.row.is_up or server.row.is_unchecked)):
@@ -304,7 +311,7 @@ class Balancer:
                 except NotFound:  # it ended after the list was made
                     continue
                 rows = stats.server_rows(table, f"lb {self.name} old worker pid {worker.pid}", "show stat")
-                mine = [row for (backend, _name), row in rows.items() if backend == self._goal.backend]
+                mine = [row for (backend, _name), row in rows.items() if backend == self.goal.backend]
                 for row in mine:
                     sessions[row.address] = sessions.get(row.address, 0) + row.scur + row.qcur
                 reports.append({"pid": worker.pid, "sessions": sum(row.scur + row.qcur for row in mine)})
@@ -385,13 +392,14 @@ def _bring_about(balancers: Sequence[Balancer], params: Mapping[str, Any], conte
     _wait(balancers, context, params["wait_timeout"], pauses)
     hold = params.get("hold_seconds") or 0
     if hold > 0:
-        _hold(balancers, context, hold, pauses.longest)
+        _hold(balancers, context, hold)
         _wait(balancers, context, params["wait_timeout"], pauses)
+    context.sample("evidence", text=_evidence(balancers, hold))
 
 
 def _wait(balancers: Sequence[Balancer], context: Context, timeout: float, pauses: Pauses) -> None:
     try:
-        wait_until(context, lambda: each(Balancer.step, balancers), _first, timeout=timeout, pauses=pauses)
+        wait_until(context, lambda: _stepped(balancers, context), _first, timeout=timeout, pauses=pauses)
     except DeadlinePassed as deadline:
         unfinished = [balancer for balancer in balancers if balancer.missing is not None]
         code = "held" if all(balancer.is_held for balancer in unfinished) else deadline.code
@@ -403,12 +411,37 @@ def _wait(balancers: Sequence[Balancer], context: Context, timeout: float, pause
         ) from None
 
 
-def _hold(balancers: Sequence[Balancer], context: Context, seconds: float, pause: float) -> None:
+def _stepped(balancers: Sequence[Balancer], context: Context) -> list[str | None]:
+    """A step of each; the mean of what they send to each address is sampled for the report."""
+    missing = each(Balancer.step, balancers)
+    shown: dict[str, float] = {}
+    heard = [balancer for balancer in balancers if balancer.error is None]
+    for balancer in heard:
+        for server, percent in balancer.shares():
+            shown[server] = shown.get(server, 0.0) + percent / len(heard)
+    if shown:
+        context.sample("server_share", **{address: round(percent, 2) for address, percent in shown.items()})
+    return missing
+
+
+def _evidence(balancers: Sequence[Balancer], hold: float) -> str:
+    goal = balancers[0].goal
+    taking = sum(server.state == READY and server.weight != 0 for server in goal.servers)
+    told = {
+        "up and taking traffic": taking,
+        "without new requests": len(goal.servers) - taking,
+        "not there any more": len(goal.absent) + len(goal.absent_names),
+    }
+    counts = ", ".join(f"{count} {what}" for what, count in told.items() if count)
+    return f"servers at each of {len(balancers)} LBs: {counts}" + (f", seen for {hold:g} s" if hold > 0 else "")
+
+
+def _hold(balancers: Sequence[Balancer], context: Context, seconds: float) -> None:
     ends = context.now() + seconds
     while (left := ends - context.now()) > 0:
-        each(Balancer.step, balancers)
+        _stepped(balancers, context)
         each(Balancer.check_health, balancers)
-        context.sleep(min(pause, left))
+        context.sleep(min(_HOLD_PAUSE, left))
 
 
 def _first(missing: Sequence[str | None]) -> str | None:
