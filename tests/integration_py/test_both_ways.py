@@ -133,6 +133,10 @@ CASES = [
     Case("a report", "rollout_report", {
         "plan": {"group": "g", "from": "1", "to": "2", "target": 3}, "started": 1, "ended": 2, "result": "promoted",
     }),
+    Case("a report of many that cannot be written", "rollout_report", {
+        "reports": [{"cluster": "east", "result": "failed", "failure": "no answer"}], "path": "/proc/none/report.html",
+    }),
+    Case("a report of nothing", "rollout_report", {}),
     Case("a decision at a barrier", "rollout_decision", {
         "moment": "let_in", "clusters": {"a": [{"group": "g", "result": "kept"}], "b": []}, "on_failure": "host",
     }),

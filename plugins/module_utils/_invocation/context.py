@@ -48,6 +48,7 @@ class Context:
 
         * ``instances``: app id -> healthy tasks;
         * ``share``: app id -> percent of the traffic that the load balancers send there;
+        * ``server_share``: address -> percent, where apps are not known; ``servers``: address -> app id, where they are;
         * ``sessions``: load balancer -> open and queued sessions at the servers that are drained;
         * ``old_workers``: load balancer -> workers from before a reload that still serve;
         * ``pending``: ``operations`` that the drained tasks have not finished, and how many tasks are ``silent``;

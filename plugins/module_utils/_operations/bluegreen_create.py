@@ -47,6 +47,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         kept = _kept(apps, params["keep_app_id"])
         if kept is None:
             marathon.create_app(definition)
+            context.sample("evidence", text=f"Marathon has taken {app_id}")
             return result
         with Touch(
             marathon,

@@ -56,6 +56,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     servers = [_server(task["id"], own, weight, share != 0) for task, weight in zip(own_tasks, weights, strict=True)]
     rest = [_server(task["id"], others, weight) for task, weight in zip(busy, other_weights, strict=True)]
     out = [_server(task["id"], others, EQUAL, ready=False) for task in idle]
+    if other is not None:
+        apps = {**dict.fromkeys(others.values(), other["id"]), **dict.fromkeys(own.values(), app_id)}
+        context.sample("servers", **apps)
     # An address that is known of no live task (a failed one, or dying) must not come back by a repair.
     return {
         "changed": False,

@@ -162,9 +162,9 @@ class _Analysis:
         if verdict.kind == INCONCLUSIVE:
             verdict = self._at_deadline(verdict)
         self._sample(at_once=True)
-        self._context.sample("decision", text=verdict.kind, reason=verdict.reason)
         if verdict.kind == PROMOTE:
             self._context.sample("evidence", text=verdict.reason)
+        self._context.sample("decision", text=verdict.kind, reason=verdict.reason)
         self._context.progress(f"{verdict.kind}: {verdict.reason}")
         return verdict
 

@@ -173,6 +173,8 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
             _rehearse(balancers)
         left = _drain(balancers, params, context) if target == "maint" else _restore(balancers, params, context)
         result["backend"] = _resource(params, [balancer.state for balancer in balancers])
+        if target == "maint" and params["wait"] and not left["deadline_passed"]:
+            context.sample("evidence", text=_evidence(balancers))
     result["lbs"] = [_report(balancer) for balancer in balancers]
     result["sessions"] = sessions
     return {**result, **left}
@@ -426,9 +428,14 @@ def _look(
 ) -> list[BalancerState]:
     """Look at all, and set again what a reload has undone; the state that is returned is the one before that."""
     states = each(_Balancer.look, balancers)
-    known = {state.name: state.sessions for state in states if state.error is None}
+    known = [state for state in states if state.error is None]
     if wanted != "ready" and known:
-        context.sample("sessions", **known)
+        old = {state.name: state.old_workers for state in known if state.old_workers is not None}
+        context.sample(
+            "old_workers", **{name: sum(worker.sessions > 0 for worker in of_lb) for name, of_lb in old.items()}
+        )
+        in_old = {name: sum(worker.sessions for worker in of_lb) for name, of_lb in old.items()}
+        context.sample("sessions", **{state.name: state.sessions + in_old.get(state.name, 0) for state in known})
     for balancer in balancers:
         balancer.set_again(wanted, only_from)
     return states
@@ -440,6 +447,12 @@ def _first(found: Any) -> str | None:
 
 def _resource(params: Mapping[str, Any], states: Sequence[BalancerState]) -> dict[str, Any]:
     return {"name": params["backend"], "servers": {state.name: dict(state.states) for state in states}}
+
+
+def _evidence(balancers: Sequence[_Balancer]) -> str:
+    count = max(len(balancer.state.states) for balancer in balancers)
+    workers = "worker" if all(balancer.state.old_workers is not None for balancer in balancers) else "live worker"
+    return f"none of {len(balancers)} LBs sends requests to these {count} servers, no {workers} has a session with them"
 
 
 def _report(balancer: _Balancer) -> dict[str, Any]:

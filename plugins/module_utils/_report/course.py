@@ -153,17 +153,35 @@ def _series(journal: Sequence[Json], started: float, plan: Json) -> dict[str, di
     A value holds until the next one. Errors are counted on from operation to operation, each of which begins with 0.
     """
     series: dict[str, dict[str, list[list[float]]]] = {}
+    app_at: dict[str, str] = {}
     for kind, name, value in _at_the_start(plan):
         series.setdefault(kind, {})[name] = [[0.0, value]]
     for entry in journal:
         before = {name: points[-1][1:] for name, points in series.get("errors", {}).items()}
-        for at, kind, values in entry["samples"]:
+        for at, found, seen in entry["samples"]:
             seconds = round(max(0.0, at - started), 3)
+            kind, values = found, seen
+            if kind == "servers":
+                app_at.update(seen)
+                continue
+            if kind == "server_share":
+                kind, values = "share", _by_app(seen, app_at)
             for name, numbers in _numbers(kind, values):
                 base = before.get(name, [0, 0]) if kind == "errors" else [0]
                 counted = [since + number for since, number in zip(base, numbers, strict=True)]
                 _add(series.setdefault(kind, {}).setdefault(name, []), [seconds, *counted])
     return series
+
+
+def _by_app(shares: Json, app_at: Mapping[str, str]) -> dict[str, float]:
+    """Shares by app from those by address; nothing where an address that gets traffic is not known to be of an app."""
+    if any(address not in app_at for address, share in shares.items() if share):
+        return {}
+    sums = dict.fromkeys(app_at.values(), 0.0)
+    for address, share in shares.items():
+        if share:
+            sums[app_at[address]] += share
+    return {app: round(share, 1) for app, share in sums.items()}
 
 
 def _at_the_start(plan: Json) -> Iterator[tuple[str, str, float]]:

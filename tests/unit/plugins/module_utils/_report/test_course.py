@@ -49,6 +49,20 @@ def test_times_are_seconds_since_the_start() -> None:
     assert found["started"] == "1970-01-01T00:01:40+00:00"
 
 
+def test_shares_of_servers_become_shares_of_their_apps() -> None:
+    """A load balancer knows addresses, the operation before it whose they are."""
+    known = entry(101.0, [0.0, "servers", {"a:1": "/web-blue", "b:1": "/web-blue", "c:1": "/web-green"}])
+    shares = entry(
+        102.0, [0.5, "server_share", {"a:1": 50, "b:1": 45.02, "c:1": 4.98}], [0.0, "server_share", {"c:1": 100}]
+    )
+    foreign = entry(103.0, [0.0, "server_share", {"c:1": 50, "z:1": 50}])
+
+    assert told(known, shares, foreign)["series"]["share"] == {
+        "/web-blue": [[0.0, 100], [1.5, 95.0], [2.0, 0.0]],
+        "/web-green": [[0.0, 0], [1.5, 5.0], [2.0, 100.0]],
+    }
+
+
 def test_errors_count_on_from_operation_to_operation() -> None:
     first = entry(102.0, [0.0, "errors", {"2": {"requests": 100, "errors": 1}}])
     second = entry(104.0, [1.0, "errors", {"2": {"requests": 5, "errors": 0}}],
