@@ -161,7 +161,8 @@ def test_the_numbers_and_the_decision_are_kept_for_the_report() -> None:
     result, _prometheus = by_prometheus(Service(), canary_name="1.1", baseline_name="1.0")
     kinds = [(kind, values) for _ago, kind, values in result["zdd_samples"]]
     assert kinds[-1] == ("decision", {"text": "promote", "reason": result["analysis"]["reason"]})
-    assert kinds[-2] == (
+    assert kinds[-2] == ("evidence", {"text": result["analysis"]["reason"]})
+    assert kinds[-3] == (
         "errors", {"1.1": {"requests": 300, "errors": 0}, "1.0": {"requests": 2700, "errors": 0}}
     )  # fmt: skip
 
