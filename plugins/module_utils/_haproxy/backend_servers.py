@@ -13,8 +13,8 @@ What HAProxy 2.6 does, and what follows:
 * A server that came with the configuration can be deleted too, slots included. So those that are added here get an id
   of a range of their own, and only these are deleted.
 * A slot that is given back gets the address 0.0.0.0; free is what has that one, or none, and is in maintenance.
-* Less traffic for one server is more for the others, so nothing is lowered while a wanted server still waits for its
-  check.
+* Less traffic for one server is more for the others, and more for one is less for the others. So while a wanted server
+  still waits for its check, those that take traffic keep their states and weights.
 * A reload can leave a backend without any server. Then those that a check has passed at another balancer, or in the
   worker before, get traffic at once: every request meanwhile would fail.
 """
@@ -171,7 +171,7 @@ def decide(view: View, goal: Goal, trusted: Collection[str] = ()) -> Decision:
     for wanted in goal.servers:
         work.bring(wanted)
     if not work.waiting:
-        work.lower()
+        work.turn()
     work.take_away()
     return Decision(tuple(work.commands), work.missing(), not (work.waiting or work.down) and bool(work.busy), work.end)
 
@@ -186,7 +186,7 @@ class _Work:
         self.busy: list[str] = []
         self._view = view
         self._goal = goal
-        self._lowering: list[Command] = []
+        self._later: list[Command] = []
         self._free = view.free_slots()
         self._next_id = max([FIRST_DYNAMIC_ID - 1, *(server.known.id for server in view.servers.values())]) + 1
         self.end = {name: _shown(server) for name, server in view.servers.items()}
@@ -209,11 +209,11 @@ class _Work:
                 self._admit(checked, wanted)
             elif server.known.state != wanted.state:
                 urgent = server.known.state != READY
-                (self.commands if urgent else self._lowering).append(self._set(server, f"state {wanted.state}"))
+                (self.commands if urgent else self._later).append(self._set(server, f"state {wanted.state}"))
 
-    def lower(self) -> None:
-        """Take traffic away from servers, as no other one is waited for."""
-        self.commands += self._lowering
+    def turn(self) -> None:
+        """Change what each server gets of the traffic, as none is waited for."""
+        self.commands += self._later
 
     def take_away(self) -> None:
         """Take away what should be absent.
@@ -353,8 +353,8 @@ class _Work:
         weight = wanted.weight
         if weight is None or weight == server.known.weight:
             return
-        lowers = server.known.state == READY and weight < server.known.weight
-        (self._lowering if lowers else self.commands).append(self._set(server, f"weight {weight}"))
+        shares = server.known.state == READY and server.known.weight > 0
+        (self._later if shares else self.commands).append(self._set(server, f"weight {weight}"))
 
     def _admit(self, server: Server, wanted: Wanted) -> None:
         """Let a server take traffic once a check has passed, where it is checked."""

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 LARGEST = 256  # HAProxy's, reference C4
-EQUAL = 100  # of a server that shares with its likes only
+# Of a server that shares with its likes only. The largest: while these come up beside servers that have other weights,
+# or while those are drained, they never get a smaller share than before.
+EQUAL = LARGEST
 
 # A split that is so near (percentage points) is exact enough; then the one that is finer within a version is better.
 _EXACT = 0.02

@@ -173,6 +173,17 @@ def test_nothing_is_lowered_while_another_server_waits_for_its_check() -> None:
     ]
 
 
+def test_a_share_does_not_shrink_while_another_server_waits_for_its_check() -> None:
+    """More weight for some is a smaller share for the others."""
+    wanted = goal(Wanted("old", OLD, 170), Wanted("canary", OTHER, 256), Wanted("new", NEW, 256))
+    others = server("web1", OLD, weight=128), server("dyn1", OTHER, weight=256)
+    assert texts(view(*others, server("dyn2", NEW, "drain", weight=256, passed=False)), wanted) == []
+    assert texts(view(*others, server("dyn2", NEW, "drain", weight=256)), wanted) == [
+        "set server web/dyn2 state ready",
+        "set server web/web1 weight 170",
+    ]
+
+
 def test_a_server_that_is_down_does_not_keep_another_one_from_being_drained() -> None:
     """A rollback must not wait for an old task that has crashed."""
     broken = replace(server("web1", OLD), row=row("web1", "DOWN", "L4CON", 0))
