@@ -5,20 +5,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tests.rehearsal.playbook import Cluster, Run, environment
+from ansible_collections.zdd.rollout.plugins.module_utils._operations import haproxy_backend
+from tests.integration_py.operating import operate
+from tests.rehearsal.playbook import HOST, Cluster, Run, environment
 from tests.sandbox.clients import Clients
 from tests.sandbox.launch import Running
 
@@ -74,8 +79,12 @@ class Scene:
         for app in self.apps():
             ask(self.sandbox, "DELETE", f"/v2/apps{app['id']}?force=true")
         wait_until(lambda: not self.deployments(), "the sandbox is empty")
+        self.empty_lbs()
         run = self.play("bluegreen", self.variables(version))
         assert run.code == 0, run.output
+
+    def empty_lbs(self) -> None:
+        """marathon-lb knows by itself that the apps are gone."""
 
     def apps(self) -> list[Json]:
         return ask(self.sandbox, "GET", "/v2/apps?embed=apps.tasks&embed=apps.counts")["apps"]
@@ -133,6 +142,109 @@ class Scene:
         if when is not None:
             assert process.returncode == -signal.SIGKILL, f"the run had ended by itself with {process.returncode}"
         return self.log.read_text().splitlines()
+
+
+class PlainScene(Scene):
+    """One app behind the ordinary HAProxys of its sandbox, whose servers are set by the runtime API alone."""
+
+    def __init__(self, sandbox: Running, folder: Path, **app: Any) -> None:
+        super().__init__(sandbox, folder, **app)
+        self.urls = [lb["url"] for lb in sandbox.plain_lbs]
+        self.sockets = [lb["socket"] for lb in sandbox.plain_lbs]
+        self.backend = sandbox.plain_lbs[0]["backend"]
+        self.reach(
+            bluegreen_lb_mode="haproxy",
+            haproxy_socket=self.sockets,
+            haproxy_master_socket=[lb["master_socket"] for lb in sandbox.plain_lbs],
+            haproxy_backend=self.backend,
+        )
+
+    def reach(self, **variables: Any) -> None:
+        """Give these variables to the cluster's host."""
+        host = {"marathon_url": self.sandbox.marathon, "ansible_python_interpreter": sys.executable, **variables}
+        self.cluster.inventory.write_text(json.dumps({"all": {"hosts": {HOST: host}}}) + "\n")
+
+    def empty_lbs(self) -> None:
+        """Servers of the runtime API do not outlive a reload without a state file."""
+        for number in range(len(self.sockets)):
+            self.sandbox.fault("plain_lb_reload", lb=number, keep_state=False)
+
+    def servers(self) -> list[dict[str, Json]]:
+        """The servers of each LB by their addresses.
+
+        :raises OperationError: one of them does not answer.
+        """
+        found = operate(haproxy_backend, socket=self.sockets, backend=self.backend, servers=[])
+        if "lbs" not in found:
+            raise ConnectionError(found["msg"])
+        return [{server["address"]: server for server in lb["servers"].values()} for lb in found["lbs"]]
+
+    def leftovers(self) -> list[str]:
+        tasks = {f"{task['host']}:{task['ports'][0]}" for app in self.group() for task in app["tasks"]}
+        found = super().leftovers()
+        for number, servers in enumerate(self.servers()):
+            found += [f"lb {number} has a server at {address} without a task" for address in servers.keys() - tasks]
+            found += [f"lb {number} has no server for the task at {address}" for address in tasks - servers.keys()]
+            found += [
+                f"lb {number}: the server at {address} is {server['state']} with weight {server['weight']}"
+                for address, server in servers.items()
+                if server["state"] != "ready" or server["weight"] == 0
+            ]
+        return found
+
+
+class Shares:
+    """The percentage of the requests that each LB gives to a version, as it was all the time, by weights and states."""
+
+    def __init__(self, scene: PlainScene, version: str) -> None:
+        self.scene = scene
+        self.version = version
+        self.seen: list[list[float]] = [[] for _socket in scene.sockets]
+        self.over = threading.Event()
+        self.versions: dict[str, str] = {}
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.look()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.over.set()
+        self.thread.join()
+        self.look()
+
+    def watch(self) -> None:
+        while not self.over.wait(0.02):
+            self.look()
+
+    def look(self) -> None:
+        try:
+            lbs = self.scene.servers()
+        except ConnectionError:  # it is down, or reloads just now
+            return
+        if any(address not in self.versions for servers in lbs for address in servers):
+            for app in self.scene.group():
+                for task in app["tasks"]:
+                    self.versions[f"{task['host']}:{task['ports'][0]}"] = app["env"]["VERSION"]
+        for servers, seen in zip(lbs, self.seen, strict=True):
+            weights = {
+                address: server["weight"]
+                for address, server in servers.items()
+                if server["state"] == "ready" and server["status"].startswith("UP")
+            }
+            own = sum(weight for address, weight in weights.items() if self.versions.get(address) == self.version)
+            if weights and (share := 100 * own / sum(weights.values())) not in seen[-1:]:
+                seen.append(share)
+
+    def assert_rising(self, about: str) -> None:
+        """By more than what integer weights may be off."""
+        for seen in self.seen:
+            assert all(after >= before - 0.5 for before, after in itertools.pairwise(seen)), f"{about}: {seen}"
+
+    def assert_falling(self, about: str) -> None:
+        for seen in self.seen:
+            assert all(after <= before + 0.5 for before, after in itertools.pairwise(seen)), f"{about}: {seen}"
 
 
 def kill_all(pid: int) -> None:
