@@ -247,6 +247,8 @@ def test_a_client_that_is_sent_elsewhere_is_one_that_left() -> None:
     assert result["failure"]["code"] == "not_sticky"
     assert "5 clients that saw 2 got another version afterwards" in result["msg"]
     assert "that saw 1 " not in result["msg"], "who comes to a version late has not left it"
+    counted = {each["version"]: each["clients"] for each in result["failure"]["detail"]["versions"]}
+    assert counted == {"1": 5, "2": 5}, "a client counts for the version that answered it first"
 
 
 def test_a_sticky_version_that_nobody_saw_is_a_warning() -> None:
@@ -305,9 +307,12 @@ def test_a_load_balancer_that_never_answers_ends_with_the_timeout_of_a_request()
         return None
 
     with serving(answer) as lb:
+        started = time.monotonic()
         result = check(lb.url, clients=2, timeout=0.3)
+        took = time.monotonic() - started
         released.set()
 
+    assert took < 30, "it is not asked until the server gives up"
     assert result["failure"]["code"] == "too_many_failures"
 
 
