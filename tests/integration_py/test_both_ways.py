@@ -165,7 +165,7 @@ CASES = [
         "source": "prometheus", "prometheus_url": NOWHERE, "prometheus_username": "me", "prometheus_password": SECRET,
         "queries": {"canary_requests": "a", "canary_errors": "b", "baseline_requests": "c", "baseline_errors": "d"},
         "wait_timeout": 0,
-    }),
+    }, counters="failure"),
     Case("a canary by a limit that is none", "canary_analysis", {
         "socket": "{socket}", "canary_addresses": "127.0.0.1:1", "baseline_addresses": [], "alpha": 2,
     }),
