@@ -74,7 +74,9 @@ options:
   hold_seconds:
     description:
       - How long to go on watching when all is as described, in seconds. What a reload undoes is done again. The task
-        fails with the code V(unhealthy) when a server that should take traffic does not for more than 2 seconds.
+        fails with the code V(unhealthy) when a server that should take traffic does not for more than 2 seconds. A
+        balancer that does not answer says nothing about its servers; it has to be back within O(wait_timeout) at the
+        end.
     type: float
     default: 0
   wait:

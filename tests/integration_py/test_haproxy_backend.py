@@ -274,6 +274,23 @@ def test_what_a_reload_forgets_while_it_is_watched_is_repaired(site: Site) -> No
     assert site.servers(0) == site.servers(1)
 
 
+def test_a_balancer_that_is_away_while_it_is_watched_is_waited_for(site: Site) -> None:
+    """It says nothing about the servers, and has forgotten them when it comes back."""
+    site.bring(wanted("old", site.old))
+    threading.Timer(0.2, lambda: site.sandbox.fault("plain_lb_down", lb=1, seconds=3)).start()
+    watched = site.bring(wanted("old", site.old), hold_seconds=1)
+    assert watched["repaired"] == 1
+    assert site.servers(0) == site.servers(1)
+
+
+def test_sockets_may_be_tcp_ones(site: Site) -> None:
+    site.bring(wanted("old", site.old, 7))
+    tcp = [lb["tcp_socket"] for lb in site.sandbox.plain_lbs]
+    assert not site.bring(wanted("old", site.old, 7), socket=tcp)["changed"]
+    assert site.bring(wanted("old", site.old, 8), socket=tcp)["changed"]
+    assert site.servers(0) == site.servers(1) == {"old": (site.old.address, 8, "ready")}
+
+
 def test_a_server_that_fails_while_it_is_watched_ends_the_watch(site: Site) -> None:
     site.bring(wanted("old", site.old), wanted("new", site.new))
     started = time.monotonic()

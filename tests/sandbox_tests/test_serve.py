@@ -183,6 +183,7 @@ def test_a_network_belongs_to_one_sandbox() -> None:
         (("--network", "10.0.0"), "expected a network in 127.0.0.0/8, got '10.0.0'"),
         (("--http-credentials", "nobody"), "expected USER:PASSWORD"),
         (("--lbs", "0"), "expected a number from 1 to 64, got '0'"),
+        (("--plain-lbs", "21"), "expected a number from 0 to 20, got '21'"),
     ],
 )
 def test_a_wrong_option_is_refused(arguments: tuple[str, ...], message: str) -> None:

@@ -79,7 +79,7 @@ _LONGEST_FIRST_LOOK = 2.0
 _FIRST_LOOK_PAUSE = 0.1
 # While it is watched (s): after a reload that forgets all servers each request fails until the next look.
 _HOLD_PAUSE = 0.1
-# How long (s) a server may be DOWN, or a balancer silent, while it is watched: a reload, one check that is late.
+# How long (s) a server may be DOWN while it is watched: after a reload HAProxy may show it so until its next check.
 _MOMENT = 2.0
 
 
@@ -183,7 +183,6 @@ class Balancer:
         self._old: list[dict[str, int]] | None = None
         self._reached = False
         self._changed_pid: int | None = None
-        self._silent_since: float | None = None
         self._down_since: dict[str, float] = {}
         self._trusted = trusted
 
@@ -220,18 +219,12 @@ class Balancer:
         return self.missing
 
     def check_health(self) -> None:
-        """Look whether the wanted servers still serve.
+        """See whether the wanted servers still serve.
 
         :raises Hopeless: with the code ``unhealthy``: for more than a moment one does not.
         """
         now = self._context.now()
-        if self.error is None:
-            self._silent_since = None
-        elif self._silent_since is None:
-            self._silent_since = now
-        elif now - self._silent_since > _MOMENT:
-            raise Unreachable("unreachable", self.error, system=self.name)
-        down = {} if self.error else self._down()
+        down = {} if self.error else self._down()  # a balancer that is away says nothing about the servers
         self._down_since = {address: self._down_since.get(address, now) for address in down}
         for address, since in self._down_since.items():
             if now - since > _MOMENT:
