@@ -72,16 +72,16 @@ def _summary(report: Mapping[str, Any]) -> str:
 
 def _full(report: Mapping[str, Any]) -> str:
     head, *_steps = lines = _of_one(report)
-    told: list[tuple[float, str]] = []
+    told: list[tuple[tuple[float, int], str]] = []  # a decision comes before the step that it leads to
     for step in report["steps"]:
-        at = step["started_s"]
-        told.append((at, f"{at:7.2f} s  {step['name']}: {step['title']} ({step['duration_s']:.2f} s)"))
+        at = step["started_s"], 1
+        told.append((at, f"{at[0]:7.2f} s  {step['name']}: {step['title']} ({step['duration_s']:.2f} s)"))
         told += [(at, f"           seen: {text}") for text in step["evidence"]]
         if step["failure"]:
             told.append((at, f"           failed: {step['failure']}"))
     for decision in report["decisions"]:
-        at, reason = decision["at_s"], f", because: {decision['reason']}" if decision["reason"] else ""
-        told.append((at, f"{at:7.2f} s  decided: {decision['text']}{reason}"))
+        reason = f", because: {decision['reason']}" if decision["reason"] else ""
+        told.append(((decision["at_s"], 0), f"{decision['at_s']:7.2f} s  decided: {decision['text']}{reason}"))
     by_time = [line for _at, line in sorted(told, key=lambda one: one[0])]
     times = f"From {report['started']} to {report['ended']}, by {report['owner']}."
     return "\n".join([_where(report) + head, times, *by_time, *lines[1 + len(report["steps"]) :]])
