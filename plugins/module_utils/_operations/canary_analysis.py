@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from .._analysis.evidence import Counts, Evidence
 from .._analysis.verdict import (
@@ -307,7 +307,7 @@ def _limits(params: Mapping[str, Any]) -> Limits:
     )
 
 
-def _refuse(text: str) -> None:
+def _refuse(text: str) -> NoReturn:
     raise InvalidInput("invalid_option", f"Option {text}")
 
 
