@@ -137,11 +137,11 @@ def undrained(state: BalancerState, first_pid: int, now: float, keep_alive_timeo
 
 
 def unready(state: BalancerState) -> str | None:
-    """What is missing until all servers of one balancer take traffic."""
+    """What is missing until all servers of one balancer take traffic. One without weight is shown as DRAIN."""
     if state.error:
         return state.error
     for name, row in sorted(state.rows.items()):
-        if not (row.is_up or row.is_unchecked):
+        if not (row.is_up or row.is_unchecked or row.weight == 0):
             return f"lb {state.name}: {row.backend}/{name} is {row.status}"
     return None
 

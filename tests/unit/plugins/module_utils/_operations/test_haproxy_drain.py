@@ -74,6 +74,11 @@ def test_after_a_reload_nobody_knows_without_the_master_socket() -> None:
     assert failure.value.code == "reloaded"
 
 
+def test_a_server_without_weight_is_ready_although_it_is_shown_as_drained() -> None:
+    assert unready(replace(DRAINED, rows={"a": row("DRAIN")})) == "lb lb1: web/a is DRAIN"
+    assert unready(replace(DRAINED, rows={"a": replace(row("DRAIN"), weight=0)})) is None
+
+
 def test_a_reload_does_not_end_the_wait_while_the_live_worker_is_busy() -> None:
     state = replace(DRAINED, old_workers=None, rows={"a": row(scur=1)})
     assert forbids(state, first_pid=8) == "lb lb1: web/a: 1 open, 0 queued"
