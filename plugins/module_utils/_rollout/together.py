@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 ON_FAILURE = ("wave", "all", "host")
 
-KEPT, PAUSED, HELD, NOT_BEGUN = "kept", "paused", "held", "not begun"
+PLANNED, KEPT, PAUSED, HELD, NOT_BEGUN = "planned", "kept", "paused", "held", "not begun"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def after_letting_in(wave: Clusters, choice: Choice, *, last: bool) -> Decision:
 
     With ``all`` the old versions stay warm until the ``last`` wave is in: then there is a way back for every cluster.
     """
-    wave = _complete(wave)
+    wave = {host: _begun(outcomes) for host, outcomes in _complete(wave).items()}
     if choice.on_failure == "host":
         decision: Decision = {}
         for host, outcomes in wave.items():
@@ -144,6 +144,11 @@ def _skipped(wave: Clusters, reason: str, *, is_failure: bool = True) -> Decisio
 def _complete(wave: Clusters) -> Clusters:
     """A cluster without any outcome has failed where nobody could see it."""
     return {host: outcomes or (_LOST,) for host, outcomes in wave.items()}
+
+
+def _begun(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """What is only planned when all are in was not begun, since another app of its cluster failed before its turn."""
+    return [replace(one, result=NOT_BEGUN) if one.result == PLANNED else one for one in outcomes]
 
 
 def _has(outcomes: Sequence[Outcome], result: str) -> bool:

@@ -115,6 +115,13 @@ def test_a_plan_that_is_refused_lets_no_cluster_of_the_wave_begin() -> None:
     assert decided["west"].outcomes == (REFUSED,), "it keeps its own failure"
 
 
+def test_an_app_whose_turn_did_not_come_was_not_begun() -> None:
+    decided = after_letting_in({"east": [BACK, PLANNED]}, Choice("host"), last=False)
+
+    assert decided["east"].outcomes == (BACK, Outcome("web", NOT_BEGUN))
+    assert decided["east"].what == "stay"
+
+
 def test_with_host_the_others_begin() -> None:
     assert what(after_planning({"east": [PLANNED], "west": [REFUSED]}, {}, Choice("host"))) == {
         "east": "begin",
