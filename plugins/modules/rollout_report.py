@@ -46,12 +46,12 @@ options:
   cluster:
     description: What the cluster is called, the inventory host for instance.
     type: str
-  marathon_url:
+  marathon:
     description: Where its Marathon is, for the report only. User and password are left out.
     type: list
     elements: str
     default: []
-  lb_url:
+  load_balancers:
     description: Where its load balancers are, for the report only. User and password are left out.
     type: list
     elements: str

@@ -28,7 +28,7 @@ PLAN = {
 
 def told(*journal: dict[str, Any], **options: Any) -> dict[str, Any]:
     given = {"started": 100.0, "ended": 110.0, "result": "promoted", "failure": None, "failed_at": None}
-    places = {"cluster": "east", "marathon_url": [], "lb_url": [], "owner": "me"}
+    places = {"cluster": "east", "marathon": [], "load_balancers": [], "owner": "me"}
     return course({"plan": PLAN, "journal": list(journal), **given, **places, **options})
 
 
@@ -115,7 +115,7 @@ def test_operations_of_one_step_are_one_line_and_say_the_same_once() -> None:
 
 
 def test_passwords_in_addresses_are_left_out() -> None:
-    found = told(marathon_url=["http://me:se@cret@one:8080/x@y"], lb_url=["http://lb:9090"])
+    found = told(marathon=["http://me:se@cret@one:8080/x@y"], load_balancers=["http://lb:9090"])
 
     assert found["marathon"] == ["http://one:8080/x@y"]
     assert found["load_balancers"] == ["http://lb:9090"]

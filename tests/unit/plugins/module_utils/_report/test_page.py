@@ -77,7 +77,7 @@ def report(text: str, **options: Any) -> dict[str, Any]:
     plan = {"group": text, "from": text, "to": text, "target": 4, "goal": "deploy", "new_id": "/web-green",
             "old": {"app_id": text, "colour": text, "version": text, "traffic": "all"}, "notes": [text]}  # fmt: skip
     given = {"started": 100.0, "ended": 104.0, "result": text, "failure": text, "failed_at": None, "cluster": text}
-    places = {"marathon_url": [text], "lb_url": [text], "owner": text}
+    places = {"marathon": [text], "load_balancers": [text], "owner": text}
     return course({"plan": plan, "journal": [entry, failed], **given, **places, **options})
 
 
