@@ -130,6 +130,17 @@ CASES = [
     }),
     Case("a split of the traffic", "bluegreen_split", {**AT, "group": "none", "app_id": "/none", "share": 5}),
     Case("a share that is none", "bluegreen_split", {**AT, "group": "none", "app_id": "/none", "share": 105}),
+    Case("a rolling upgrade that would be done", "rolling_upgrade", {
+        **AT, "app": {**WEB, "id": "/live", "env": {"VERSION": "2"}},
+    }, check_mode=True),
+    Case("a rolling upgrade of what is so already", "rolling_upgrade", {**AT, "app": "{{ live }}"}),
+    Case("a rolling upgrade that is foretold", "rolling_preflight", {
+        **AT, "app": {**WEB, "id": "/live", "env": {"VERSION": "2"}},
+    }),
+    Case("a rolling upgrade that can never end", "rolling_preflight", {
+        **AT, "agents": 4, "app": {**WEB, "id": "/live", "constraints": [["hostname", "UNIQUE"]]},
+    }),
+    Case("a rolling upgrade on no agent", "rolling_preflight", {**AT, "agents": 0, "app": "{{ live }}"}),
     Case("a report", "rollout_report", {
         "plan": {"group": "g", "from": "1", "to": "2", "target": 3}, "started": 1, "ended": 2, "result": "promoted",
     }),
@@ -366,6 +377,8 @@ def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) 
     assert by_name["a definition that Marathon rejects"]["failure"]["code"] == "rejected"
     assert by_name["a vaulted password"]["apps"]
     assert by_name["a lock that somebody else has"]["failed"]
+    assert by_name["a rolling upgrade that is foretold"]["upgrade"]["steps"]
+    assert by_name["a rolling upgrade that can never end"]["failure"]["code"] == "unfinishable"
     assert by_name["tasks that are admitted"]["fulfilled"]
     assert by_name["tasks without pending operations"]["fulfilled"]
     assert by_name["what clients see"]["msg"] == "Out of 20 clients 20 saw 1"

@@ -13,16 +13,23 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.static.tools import ROOT
 
-ROLE = ROOT / "roles" / "bluegreen"
-SPECS = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+ROLES = ROOT / "roles"
 
 
-def refusals(entry_point: str, **variables: Any) -> list[str]:
+def specs(role: str) -> dict[str, Any]:
+    return yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+
+
+SPECS = specs("bluegreen")
+
+
+def refusals(entry_point: str, role: str = "bluegreen", **variables: Any) -> list[str]:
     """What is wrong with these variables; numbers and booleans are checked where vars/main.yml collects them."""
-    typed = SPECS[entry_point]["options"]["__bluegreen_given"]["options"]
+    options = specs(role)[entry_point]["options"]
+    typed = options[f"__{role}_given"]["options"]
     given = {name: value for name, value in variables.items() if name in typed and value != ""}
-    variables = {**variables, "__bluegreen_given": given}
-    return ArgumentSpecValidator(SPECS[entry_point]["options"]).validate(variables).error_messages
+    variables = {**variables, f"__{role}_given": given}
+    return ArgumentSpecValidator(options).validate(variables).error_messages
 
 
 @pytest.mark.parametrize("entry_point", SPECS)
@@ -81,10 +88,50 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
     assert name in refusal
 
 
-def test_all_numbers_and_booleans_are_collected_for_the_check() -> None:
-    typed = set(SPECS["main"]["options"]["__bluegreen_given"]["options"])
-    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    collected = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__bluegreen_numbers_and_booleans"]
+def test_texts_are_as_good_as_values_for_a_rolling_upgrade_too() -> None:
+    assert (
+        refusals(
+            "main",
+            role="rolling",
+            rolling_app='{"id": "/web"}',
+            rolling_marathon_url="http://a:8080,http://b:8080",
+            rolling_agents="5",
+            rolling_drain="true",
+            rolling_batch_size=2,
+            rolling_watch_seconds="30",
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("name", sorted(set(specs("rolling")["main"]["options"]) - {"__rolling_given"}))
+def test_no_answer_about_a_rolling_upgrade_is_no_wrong_one(name: str) -> None:
+    assert refusals("main", role="rolling", **{name: ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rolling_agents", "some"),
+        ("rolling_drain", "perhaps"),
+        ("rolling_watch_seconds", "long"),
+        ("rolling_rollback", "later"),
+    ],
+)
+def test_a_wrong_value_for_a_rolling_upgrade_is_refused_by_name(name: str, value: Any) -> None:
+    [refusal] = refusals("main", role="rolling", **{name: value})
+
+    assert name in refusal
+
+
+@pytest.mark.parametrize(
+    ("role", "others"), [("bluegreen", {"bluegreen_sticky"}), ("rolling", {"rolling_watch_seconds"})]
+)
+def test_all_numbers_and_booleans_are_collected_for_the_check(role: str, others: set[str]) -> None:
+    """``others``: their defaults are another variable, or empty since the role chooses."""
+    typed = set(specs(role)["main"]["options"][f"__{role}_given"]["options"])
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
+    collected = yaml.safe_load((ROLES / role / "vars" / "main.yml").read_text())[f"__{role}_numbers_and_booleans"]
 
     assert collected == {name: f"{{{{ {name} }}}}" for name in typed}
-    assert typed == {name for name, value in defaults.items() if isinstance(value, int | float)}
+    assert typed == {name for name, value in defaults.items() if isinstance(value, int | float)} | others
