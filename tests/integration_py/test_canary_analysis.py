@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,15 @@ import pytest
 from ansible_collections.zdd.rollout.plugins.module_utils._analysis.evidence import Counts
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.counters import counted
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.runtime import Runtime
-from ansible_collections.zdd.rollout.plugins.module_utils._operations import canary_analysis
+from ansible_collections.zdd.rollout.plugins.module_utils._operations import (
+    canary_analysis,
+    marathon_app,
+    marathon_app_info,
+    marathon_lb_wait,
+)
 from tests.integration_py.haproxy_instance import Backend, Balancer, eventually, free_port
 from tests.integration_py.operating import operate
+from tests.sandbox import launch
 
 # What has to end early ends long before this (s).
 PATIENCE = 60.0
@@ -62,28 +68,32 @@ class Site:
         }
         return operate(canary_analysis, **{**defaults, **options})
 
-    @contextmanager
-    def load(self, number: int = 0) -> Iterator[None]:
-        """One client that asks again and again, each time over a new connection."""
-        end = threading.Event()
+    def load(self, number: int = 0) -> AbstractContextManager[None]:
+        return clients(("127.0.0.1", self.ports[number]), self.statuses)
 
-        def ask() -> None:
-            while not end.is_set():
-                connection = http.client.HTTPConnection("127.0.0.1", self.ports[number], timeout=20)
-                with suppress(OSError, http.client.HTTPException):
-                    connection.request("GET", "/", headers={"Connection": "close"})
-                    response = connection.getresponse()
-                    response.read()
-                    self.statuses.append(response.status)
-                connection.close()
 
-        client = threading.Thread(target=ask)
-        client.start()
-        try:
-            yield
-        finally:
-            end.set()
-            client.join(PATIENCE)
+@contextmanager
+def clients(address: tuple[str, int], statuses: list[int]) -> Iterator[None]:
+    """One client that asks again and again, each time over a new connection."""
+    end = threading.Event()
+
+    def ask() -> None:
+        while not end.is_set():
+            connection = http.client.HTTPConnection(*address, timeout=20)
+            with suppress(OSError, http.client.HTTPException):
+                connection.request("GET", "/", headers={"Connection": "close"})
+                response = connection.getresponse()
+                response.read()
+                statuses.append(response.status)
+            connection.close()
+
+    client = threading.Thread(target=ask)
+    client.start()
+    try:
+        yield
+    finally:
+        end.set()
+        client.join(PATIENCE)
 
 
 @contextmanager
@@ -206,6 +216,30 @@ def test_two_balancers_with_different_shares_are_counted_together() -> None:
         result = site.analysed()
     assert result["analysis"]["verdict"] == "promote"
     assert sum(result["analysis"][side]["requests"] for side in ("canary", "baseline")) <= len(site.statuses)
+
+
+@pytest.mark.serial
+def test_behind_marathon_lb_a_task_of_the_canary_that_crashes_ends_it() -> None:
+    """One task of three stands for the canary."""
+    with launch.start() as sandbox:
+        (lb,) = sandbox.lbs
+        there = {"marathon_url": sandbox.marathon, "app_id": "/live"}
+        operate(marathon_app, marathon_url=sandbox.marathon, app=sandbox.app(id="/live", instances=3))
+        assert operate(marathon_lb_wait, **there, marathon_lb_url=[lb["url"]], state="admitted")["fulfilled"]
+        tasks = operate(marathon_app_info, **there)["apps"][0]["tasks"]
+        addresses = [f"{task['host']}:{task['ports'][0]}" for task in tasks]
+        sides = {"canary_addresses": addresses[:1], "baseline_addresses": addresses[1:]}
+        statuses: list[int] = []
+        with clients((lb["host"], 10000), statuses):
+            good = operate(canary_analysis, **there, **sides, stats_url=[lb["url"]], wait_timeout=PATIENCE)
+            enough = len(statuses) + 100
+            with happening(lambda: len(statuses) > enough, lambda: sandbox.fault("task_kill", app="/live")):
+                bad = operate(canary_analysis, **there, **sides, stats_url=[lb["url"]], seconds=PATIENCE)
+    assert good["analysis"]["verdict"] == "promote"
+    assert 2 * good["analysis"]["canary"]["requests"] == pytest.approx(
+        good["analysis"]["baseline"]["requests"], rel=0.1
+    )
+    assert "a task of /live ended" in reason(bad, "canary_aborted")
 
 
 # What is not good enough to promote
