@@ -173,7 +173,7 @@ def test_a_reload_that_forgets_all_servers_is_repaired_and_costs_only_the_moment
 @pytest.mark.serial
 def test_the_split_by_weight_is_exact() -> None:
     with staged(plain_lbs=2) as stage:
-        for weight in (1, 5, 25, 50):
+        for weight in (1, 25):
             stage.bring({"1": 100 - weight, "2": weight})
             for url in stage.urls:
                 found = shares(url, 2000)
