@@ -83,17 +83,20 @@ def test_what_a_role_sets_for_an_action_group_is_known_to_all_its_members(role: 
         f"{name}: {option}"
         for path in (ROOT / "roles" / role / "tasks").rglob("*.yml")
         for task in load(path)
-        for group, options in task.get("module_defaults", {}).items()
-        for name in groups[group.rpartition(".")[2]]
+        for target, options in task.get("module_defaults", {}).items()
+        for name in (groups[target.rpartition(".")[2]] if target.startswith("group/") else [target.rpartition(".")[2]])
         for option in set(_evaluated(role, options)) - set(operation(name).ARGUMENT_SPEC)
     ]
     assert unknown == []
 
 
 def _evaluated(role: str, options: Any) -> dict[str, Any]:
-    """Options, also those that are evaluated once into a variable NAME: vars/main.yml has them as NAME_options."""
+    """Options, also those that are evaluated once into a variable NAME: vars/main.yml has them as NAME_options.
+
+    A variable without such options has a user's own, which a plan checks.
+    """
     if isinstance(options, str):
-        return load(ROOT / "roles" / role / "vars" / "main.yml")[f"{options.strip('{} ')}_options"]
+        return load(ROOT / "roles" / role / "vars" / "main.yml").get(f"{options.strip('{} ')}_options", {})
     return options
 
 
@@ -105,7 +108,7 @@ def test_the_tasks_of_a_role_give_modules_the_options_that_they_take(role: str) 
         if path.parent.name != "meta"
         for task in tasks(load(path))
         for name in names("modules")
-        for option in set(task.get(f"zdd.rollout.{name}") or {}) - set(operation(name).ARGUMENT_SPEC)
+        for option in set(_evaluated(role, task.get(f"zdd.rollout.{name}") or {})) - set(operation(name).ARGUMENT_SPEC)
     ]
     assert wrong == []
 
