@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.zdd.rollout.plugins.module_utils._rollout.planner import Plan, Policy, Wanted, plan
 from ansible_collections.zdd.rollout.plugins.module_utils._rollout.state import Colour, Group, Traffic
@@ -42,7 +44,11 @@ def made(state: str, goal: str, policy: Policy = KILLS, wanted: Wanted | None = 
 
 def counts(state: str, planned: Plan) -> list[dict[str, int]]:
     """The instances of both apps after each step, by app."""
-    old, new, _traffic = STATES[state]
+    return counts_of(STATES[state][:2], planned)
+
+
+def counts_of(state: tuple[int, int], planned: Plan) -> list[dict[str, int]]:
+    old, new = state
     now = {"/web-blue": old, "/web-green": new}
     seen = []
     for step in planned.steps:
@@ -104,3 +110,52 @@ def test_a_single_task_that_cannot_take_the_traffic_back_is_rolled_out_anew() ->
 
     done = [(step.name, step.app_id) for step in planned.steps if step.name in ("create", "retire")]
     assert done == [("retire", "/web-blue"), ("create", "/web-blue"), ("retire", "/web-green")]
+
+
+def left_by_zdd(target: int, first: int, linear: int) -> set[tuple[int, int]]:
+    """Every pair of counts (old, new) that zdd.py may stop at: it kills what is drained and scales, in turns (A4)."""
+    old, new = target, min(first, target)
+    found = {(old, new)}
+    while new < target:
+        before = old
+        old -= idle_tasks(new, old, target)
+        found.add((old, new))
+        following = new + linear if linear else new + (new + 1) // 2
+        new = target if following >= target or (not linear and following >= before) else following
+        found.add((old, new))
+    return found
+
+
+@given(target=st.integers(2, 40), first=st.integers(1, 12), linear=st.integers(0, 9), data=st.data())
+def test_every_state_that_zdd_may_stop_at_leads_to_the_whole_count(
+    target: int, first: int, linear: int, data: st.DataObject
+) -> None:
+    """Going on and going back; and from each state on the way there again, as after a controller that died."""
+    state = data.draw(st.sampled_from(sorted(left_by_zdd(target, first, linear))))
+    goal = data.draw(st.sampled_from(["promote", "rollback"]))
+    seen = {state}
+    while True:
+        blue, green = (app(colour, count, target) for colour, count in zip(("blue", "green"), state, strict=True))
+        planned = plan(Group("web", blue, green), goal, Policy(), None, idle_tasks)
+        on_the_way = [tuple(now.values()) for now in counts_of(state, planned)]
+        assert on_the_way[-1] == (target,), (state, on_the_way)
+        assert min(sum(now) for now in on_the_way) >= target
+        left = [now for now in on_the_way if len(now) == 2 and now not in seen]
+        if not left:
+            return
+        state = data.draw(st.sampled_from(left))
+        seen.add(state)
+
+
+def app(colour: str, instances: int, target: int) -> Colour:
+    return Colour(
+        f"/web-{colour}",
+        colour,
+        colour,
+        instances,
+        instances,
+        target,
+        Traffic.SOME,
+        turnable=False,
+        why_not="no label.",
+    )
