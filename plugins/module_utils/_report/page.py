@@ -11,7 +11,7 @@ from typing import Any
 
 from .markup import Markup, element
 from .merged import seconds_between
-from .pictures import PERCENT, Band, Line, bar, chart, clock, legend
+from .pictures import PERCENT, Band, Line, chart, clock, extent, legend
 from .style import STYLE
 from .text import heading, versions
 
@@ -61,7 +61,7 @@ def _many(report: Json, title: str) -> list[Markup]:
     for number, one in enumerate(reports, 1):
         start = seconds_between(report["started"], one["started"])
         label = f"{_name(one, number)}: {one['result']}, {one['duration_s']:.1f} s"
-        picture = bar(start, start + one["duration_s"], total, _tone_of_result(one["result"]), label)
+        picture = extent(start, start + one["duration_s"], total, _tone_of_result(one["result"]), label)
         cells = (
             element("a", {"href": f"#r{number}"}, _name(one, number)),
             versions(one).replace("->", "\u2192") if one["from"] or one["to"] else None,
@@ -249,7 +249,7 @@ def _steps(report: Json, end: float) -> Markup | None:
             _row(
                 number,
                 [element("strong", None, step["name"]), element("br"), step["title"]],
-                [_seconds(step["duration_s"]), bar(step["started_s"], finish, end, tone, title)],
+                [_seconds(step["duration_s"]), extent(step["started_s"], finish, end, tone, title)],
                 told,
             )
         )

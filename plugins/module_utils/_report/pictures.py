@@ -89,7 +89,7 @@ def legend(lines: Sequence[Line], texts: Sequence[str]) -> Markup:
     return element("ul", {"class": "legend"}, items)
 
 
-def bar(start: float, end: float, total: float, tone: str, title: str) -> Markup:
+def extent(start: float, end: float, total: float, tone: str, title: str) -> Markup:
     """Return a bar from ``start`` to ``end`` on a line that stands for ``total`` seconds."""
     left = 0.0 if total <= 0 else min(1.0, max(0.0, start / total)) * WIDTH
     right = WIDTH if total <= 0 else min(1.0, max(0.0, end / total)) * WIDTH
