@@ -316,14 +316,15 @@ def _reasons(start: Start, tight: Tightness, agents: int | None) -> Iterator[str
             "no old task may be killed, and no new one fits. It waits until an old task ends by itself."
         )
     else:
-        on = "one agent" if (tight.agents or agents) == 1 else f"{agents} agents"
-        limit = start.places if start.places is not None else start.places_for_new
-        yield (
-            f"{_listed(tight.why)} let {on} take {limit} of its tasks at once, and the upgrade needs "
-            f"{_needed(start) or 'more'}: new tasks get no offer while old ones hold the places."
-            if start.places is not None
-            else f"{_listed(tight.why)} let {on} take {limit} of its tasks, and {start.instances} are wanted."
-        )
+        takers = "one agent takes" if (tight.agents or agents) == 1 else f"{agents} agents take"
+        if start.places is not None:
+            yield (
+                f"By {_listed(tight.why)} {takers} {start.places} of its tasks at once, and the upgrade needs "
+                f"{_needed(start) or 'more'}: new tasks get no offer while old ones hold the places."
+            )
+        else:
+            limit = start.places_for_new
+            yield f"By {_listed(tight.why)} {takers} {limit} of its tasks, and {start.instances} are wanted."
     better = _better(start)
     if better is not None:
         yield (

@@ -169,7 +169,7 @@ def refuse_unfinishable(observed: Observed, plan: Json, *, accept: bool) -> None
         "\n".join(
             [
                 f"The rolling upgrade of {observed.app_id} can never end, so it is not begun; nothing was changed.",
-                *plan["reasons"],
+                *plan["lines"],
             ]
         ),
         detail=dict(plan),

@@ -280,7 +280,7 @@ def test_an_app_bound_to_one_agent_with_a_fixed_port_needs_no_count_of_agents_to
     bound = {**FIXED_PORT, "constraints": [["hostname", "CLUSTER", "a0"]], "instances": 1}
     live = app(task(0, ports=[8080]), **bound)
 
-    assert "let one agent take 1" in assess(live, wanted(**bound)).reasons[0]
+    assert "one agent takes 1" in assess(live, wanted(**bound)).reasons[0]
 
 
 def test_where_nobody_told_how_many_agents_there_are_it_is_a_warning() -> None:
