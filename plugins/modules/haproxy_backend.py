@@ -16,7 +16,8 @@ description:
   - Brings several servers of one backend into the described state at every given HAProxy at once, through the runtime
     API. Servers that are not there are added, or take free slots of a C(server-template).
   - A server that is checked gets no traffic before a check has passed. It goes to C(drain) first, where checks run, and
-    then to C(ready). Weights are not lowered and servers not taken out while another one still waits for that.
+    then to C(ready). Servers that take traffic keep their weights and states while another one still waits for that, or
+    while more than half of those that should take traffic are DOWN.
   - Only a backend in which nobody serves (a reload has forgotten all) gets servers at once that have just passed a
     check at another balancer, or before the reload.
   - What a reload undoes while the task runs is noticed and done again.

@@ -14,7 +14,8 @@ What HAProxy 2.6 does, and what follows:
   of a range of their own, and only these are deleted.
 * A slot that is given back gets the address 0.0.0.0; free is what has that one, or none, and is in maintenance.
 * Less traffic for one server is more for the others, and more for one is less for the others. So while a wanted server
-  still waits for its check, those that take traffic keep their states and weights.
+  still waits for its check, those that take traffic keep their states and weights. They keep them, too, while more than
+  half of those that should take traffic are DOWN; a few of these must not keep a bad version from being drained.
 * A reload can leave a backend without any server. Then those that a check has passed at another balancer, or in the
   worker before, get traffic at once: every request meanwhile would fail.
 """
@@ -170,7 +171,7 @@ def decide(view: View, goal: Goal, trusted: Collection[str] = ()) -> Decision:
     work = _Work(view, goal, trusted)
     for wanted in goal.servers:
         work.bring(wanted)
-    if not work.waiting:
+    if not work.waiting and work.most_serve:
         work.turn()
     work.take_away()
     return Decision(tuple(work.commands), work.missing(), not (work.waiting or work.down) and bool(work.busy), work.end)
@@ -191,8 +192,14 @@ class _Work:
         self._next_id = max([FIRST_DYNAMIC_ID - 1, *(server.known.id for server in view.servers.values())]) + 1
         self.end = {name: _shown(server) for name, server in view.servers.items()}
         self._taken: set[str] = set()
+        self._should_serve = self._serving = 0
         nobody_serves = not any(server.takes_traffic for server in view.servers.values())
         self._trusted = trusted if nobody_serves else ()
+
+    @property
+    def most_serve(self) -> bool:
+        """Whether at least half of the servers that should take traffic do."""
+        return 2 * self._serving >= self._should_serve
 
     def bring(self, wanted: Wanted) -> None:
         """Bring one server into its state, as far as that can be done now."""
@@ -361,8 +368,12 @@ class _Work:
         known, row = server.known, server.row
         shown = f"{self._goal.backend}/{known.name} ({known.address})"
         if known.state == READY:
-            if wanted.weight != 0 and known.check_enabled and row and not (row.is_up and row.has_passed):
-                self.down.append(f"{shown} is {row.status} {row.check_status}".rstrip())
+            if wanted.weight != 0:
+                self._should_serve += 1
+                # One without weight is shown as DRAIN, whatever its checks find.
+                self._serving += row is None or not known.check_enabled or row.is_up or row.has_passed
+                if known.check_enabled and row and not (row.is_up and row.has_passed):
+                    self.down.append(f"{shown} is {row.status} {row.check_status}".rstrip())
             return
         if not known.check_enabled or known.address in self._trusted:
             self.commands.append(self._set(server, "state ready"))

@@ -186,10 +186,33 @@ def test_a_share_does_not_shrink_while_another_server_waits_for_its_check() -> N
 
 def test_a_server_that_is_down_does_not_keep_another_one_from_being_drained() -> None:
     """A rollback must not wait for an old task that has crashed."""
-    broken = replace(server("web1", OLD), row=row("web1", "DOWN", "L4CON", 0))
-    decision = decide(view(broken, server("web2", NEW)), goal(Wanted("a", OLD), Wanted("b", NEW, state="drain")))
+    there = view(down("web1", OLD), server("web2", NEW), server("web3", OTHER))
+    decision = decide(there, goal(Wanted("a", OLD), Wanted("b", NEW, state="drain"), Wanted("c", OTHER)))
     assert [command.text for command in decision.commands] == ["set server web/web2 state drain"]
     assert decision.missing == f"lb lb1: web/web1 ({OLD}) is DOWN L4CON"
+
+
+def test_nothing_is_lowered_where_most_of_what_should_serve_is_down() -> None:
+    wanted = goal(Wanted("a", OLD), Wanted("b", NEW, 0), Wanted("c", OTHER), Wanted("d", "10.0.0.4:4"))
+    there = down("web1", OLD), server("web2", NEW), down("web3", OTHER), server("web4", "10.0.0.4:4")
+    assert texts(view(*there), wanted) == []
+    assert texts(view(server("web1", OLD), *there[1:]), wanted) == ["set server web/web2 weight 0"]
+
+
+@pytest.mark.parametrize(
+    ("status", "check", "health", "turns"), [("DRAIN", "L7OK", 4, True), ("DOWN", "L4CON", 0, False)]
+)
+def test_the_traffic_is_turned_to_servers_without_weight_that_are_well(
+    status: str, check: str, health: int, turns: bool
+) -> None:
+    warm = replace(server("dyn1", NEW, weight=0), row=row("dyn1", status, check, health))
+    commands = texts(view(server("web1", OLD), warm), goal(Wanted("a", OLD, 0), Wanted("b", NEW, 100)))
+    assert ("set server web/web1 weight 0" in commands) is turns
+    assert "set server web/dyn1 weight 100" in commands
+
+
+def down(name: str, address: str) -> Server:
+    return replace(server(name, address), row=row(name, "DOWN", "L4CON", 0))
 
 
 def test_a_server_without_weight_need_not_be_up() -> None:
