@@ -10,6 +10,7 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.controller import CALLBACKS, RUN_LIMIT, ask, changes
+from tests.integration_py.haproxy_instance import Balancer
 from tests.rehearsal.playbook import environment
 from tests.sandbox import launch
 
@@ -50,7 +52,24 @@ def definition(name: str, says: tuple[str, ...], without: str | None = None, **f
     return Case(name, {"bluegreen_app": {key: value for key, value in app.items() if key != without}}, says)
 
 
+def plain(name: str, says: tuple[str, ...], **variables: Any) -> Case:
+    """Behind an ordinary HAProxy, all of whose variables are right but those that are given."""
+    reached = {"lb_mode": "haproxy", "haproxy_socket": "{admin}", "haproxy_backend": "web"}
+    return Case(name, {f"bluegreen_{variable}": value for variable, value in {**reached, **variables}.items()}, says)
+
+
+def steps(name: str, given: Any, *says: str) -> Case:
+    return wrong(name, "bluegreen_canary_steps", given, *says)
+
+
+def analysis(name: str, given: Any, *says: str) -> Case:
+    both = {"bluegreen_canary_steps": [{"instances": 1, "bake": 20}], "bluegreen_canary_analysis": given}
+    return Case(name, both, ("canary_analysis", *says))
+
+
 LABELS = dict(launch.APP["labels"])
+ONE_STEP = [{"instances": 1}]
+QUERIES = dict.fromkeys(("canary_requests", "canary_errors", "baseline_requests", "baseline_errors"), "sum(x)")
 CASES = [
     wrong("a batch that is no number", "bluegreen_batch_size", "many", "'many'", "3", "25%"),
     wrong("a batch of none", "bluegreen_batch_size", "0", "'0'", "at least 1"),
@@ -130,6 +149,75 @@ CASES = [
     Case("an LB that says nothing", {"bluegreen_marathon_lb_url": "{silent}"},
          ("{silent_host}", "GET /", "nothing within 0.5 s")),
     Case("what is no LB", {"bluegreen_marathon_lb_url": "{html}"}, ("{html_host}",)),
+    wrong("an unknown kind of LB", "bluegreen_lb_mode", "haprox", "haprox", "marathon_lb", "haproxy"),
+    plain("no socket", ("haproxy_socket",), haproxy_socket=[]),
+    plain("an empty socket", ("haproxy_socket",), haproxy_socket=""),
+    plain("a socket that is not there", ("/no/such.sock", "no such file"), haproxy_socket="/no/such.sock"),
+    plain("a socket that is a file", ("{folder}/list.json",), haproxy_socket="{folder}/list.json"),
+    plain("a socket that refuses", ("127.0.0.1:9", "refused"), haproxy_socket="127.0.0.1:9"),
+    plain("a socket that says nothing", ("{silent_host}",), haproxy_socket="{silent_host}"),
+    plain("a socket of something else", ("{html_host}",), haproxy_socket="{html_host}"),
+    plain("a socket without the level admin", ("{operator}", "level admin"), haproxy_socket="{operator}"),
+    plain("a socket given twice", ("socket", "twice"), haproxy_socket=["{admin}", "{admin}"]),
+    plain("too few master sockets", ("master_socket",), haproxy_socket=["{admin}", "{operator}"],
+          haproxy_master_socket=["{master}"]),
+    plain("no backend", ("haproxy_backend",), haproxy_backend=""),
+    plain("a backend that is not there", ("wbe", "{admin}"), haproxy_backend="wbe"),
+    plain("a backend whose servers cannot be changed", ("fixed", "balance"), haproxy_backend="fixed"),
+    plain("slots that are not there", ("slot", "web"), haproxy_placement="template"),
+    plain("an unknown placement", ("placement", "slots", "template"), haproxy_placement="slots"),
+    plain("a port that the app has not", ("port", "7"), haproxy_port_index=7),
+    plain("a port that is no number", ("haproxy_port_index", "first"), haproxy_port_index="first"),
+    plain("hosts that nobody knows", ("haproxy_hosts", "lb-nowhere"), haproxy_hosts=["lb-nowhere"]),
+    plain("an analysis at sockets that are elsewhere", ("canary_analysis", "haproxy_hosts"),
+          haproxy_hosts=["case0"], canary_steps=ONE_STEP, canary_analysis={"alpha": 0.01}),
+    plain("cookies where there are none", ("cookie",), sticky=True),
+    plain("weights that go back", ("canary_steps", "step 2", "from 25 to 5"),
+          canary_steps=[{"weight": 25}, {"weight": 5}]),
+    plain("a weight past all", ("canary_steps", "step 1", "101"), canary_steps=[{"weight": 101}]),
+    plain("a negative weight", ("canary_steps", "step 1", "-1"), canary_steps=[{"weight": -1}]),
+    plain("a weight that is none", ("canary_steps", "step 1", "'much'"), canary_steps=[{"weight": "much"}]),
+    plain("everything to too few", ("canary_steps", "step 1", "1 instances", "4"),
+          canary_steps=[{"weight": 100, "instances": 1}]),
+    steps("a weight behind marathon-lb", [{"weight": 5}], "step 1", "weight", "marathon-lb"),
+    steps("counts that go back", [{"instances": 2}, {"instances": 1}], "step 2", "from 2 to 1"),
+    steps("a canary of more than the app", [{"instances": 9}], "step 1", "9", "the app has 4"),
+    steps("a canary of none", [{"instances": 0}], "step 1", "0", "at least 1"),
+    steps("a share past all", [{"instances": "150%"}], "step 1", "150%"),
+    steps("a step with an unknown key", [{"instances": 1, "weigth": 5}], "step 1", "weigth", "weight"),
+    steps("a step that is no dictionary", ["25%"], "step 1", "25%"),
+    steps("steps that are no list", {"instances": 1}, "list"),
+    steps("steps that are no YAML", "[{instances: 1", "canary_steps", "from_yaml"),
+    steps("a step that changes nothing", [{"instances": 1}, {"instances": 1}], "step 2"),
+    steps("a negative bake of a step", [{"instances": 1, "bake": -1}], "step 1", "bake", "-1"),
+    steps("a bake of a step in words", [{"instances": 1, "bake": "long"}], "step 1", "bake", "long"),
+    steps("a pause that is no switch", [{"instances": 1, "pause": "perhaps"}], "step 1", "pause", "perhaps"),
+    Case("steps and batches", {"bluegreen_canary_steps": ONE_STEP, "bluegreen_batch_size": "1"},
+         ("canary_steps", "batch_size")),
+    Case("cookies behind marathon-lb that are not asked for", {"bluegreen_sticky": True},
+         ("sticky", "HAPROXY_0_STICKY")),
+    analysis("an analysis with an unknown key", {"max_eror_rate": 0.01}, "max_eror_rate", "max_error_rate"),
+    analysis("an analysis that is no dictionary", "quick", "dict"),
+    analysis("an analysis that is a list", [0.01], "list"),
+    analysis("an alpha below 0", {"alpha": -0.01}, "alpha", "-0.01"),
+    analysis("an alpha of 1", {"alpha": 1}, "alpha", "1"),
+    analysis("an alpha that is no number", {"alpha": "low"}, "alpha", "float"),
+    analysis("a limit past all", {"max_error_rate": 1.5}, "max_error_rate", "1.5"),
+    analysis("an unknown source", {"source": "graphite"}, "graphite", "prometheus"),
+    analysis("Prometheus without queries", {"source": "prometheus", "prometheus_url": "http://prometheus.invalid"},
+             "queries"),
+    analysis("Prometheus without an address", {"source": "prometheus", "queries": QUERIES}, "prometheus_url"),
+    analysis("Prometheus with half of the queries",
+             {"source": "prometheus", "prometheus_url": "http://p.invalid", "queries": {"canary_requests": "x"}},
+             "canary_errors"),
+    analysis("a password of Prometheus without a name",
+             {"source": "prometheus", "prometheus_url": "http://p.invalid", "queries": QUERIES,
+              "prometheus_password": SECRET}, "prometheus_username"),
+    analysis("a command that is none", {"source": "command"}, "command"),
+    analysis("slow requests that HAProxy does not count", {"max_slow_share": 0.1}, "max_slow_share"),
+    analysis("a negative deadline", {"wait_timeout": -1}, "wait_timeout", "-1"),
+    analysis("an unknown choice of the analysis", {"on_inconclusive": "ask"}, "on_inconclusive", "ask", "hold"),
+    analysis("a bake in the analysis", {"seconds": 5}, "seconds", "bake"),
 ]  # fmt: skip
 
 # What somebody has put into the cluster: name of the group, colours of the ids, more labels.
@@ -138,6 +226,14 @@ LIVE = [
     ("third", ["a", "b", "c"], {}),
     ("mixed", ["blue", "green"], {}),
 ]
+
+
+HAPROXY = """
+backend web
+  balance roundrobin
+backend fixed
+  balance static-rr
+"""
 
 
 @dataclass(frozen=True)
@@ -156,6 +252,7 @@ def _outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         sandbox = stack.enter_context(launch.start())
         guarded = stack.enter_context(launch.start(http_credentials=f"me:{SECRET}"))
         places = {"folder": str(folder), **stack.enter_context(strange_servers())}
+        places |= stack.enter_context(haproxy())
         prepare(folder, sandbox)
         yield play(folder, sandbox, guarded, places)
 
@@ -204,6 +301,14 @@ def strange_servers() -> Iterator[dict[str, str]]:
         server.server_close()
         thread.join()
         silent.close()
+
+
+@contextmanager
+def haproxy() -> Iterator[dict[str, str]]:
+    """An ordinary HAProxy with a backend that is fit and one that is not, and its sockets."""
+    with tempfile.TemporaryDirectory() as folder, Balancer(Path(folder)) as balancer:
+        balancer.start(HAPROXY)
+        yield {"admin": balancer.socket, "operator": balancer.operator_socket, "master": balancer.master_socket}
 
 
 def play(folder: Path, sandbox: launch.Running, guarded: launch.Running, places: Mapping[str, str]) -> Outcome:

@@ -38,6 +38,7 @@ from .._marathon.haproxy_group import observe_behind_haproxy
 from .._marathon.left_by_zdd import left_by_zdd
 from .._marathon.observation import Observation, observe_group
 from .._marathon.prediction import check_prediction
+from .._rollout.analysis_options import check_analysis
 from .._rollout.canary import Stage, stages
 from .._rollout.planner import GOALS, Plan, Policy, Wanted, plan
 
@@ -100,6 +101,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if deploys:
         check_definition(definition, marathon_lb=not weighted)
         _refuse_unsticky(definition, params)
+        _refuse_unknown_port(definition, params["port_index"])
     name = group_name(definition, params["group"])
     folders = [Path.cwd(), *(Path(folder) for folder in params["search"])]
     hooks = _hooks(params["hooks"], folders)
@@ -112,10 +114,13 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         if deploys and not weighted and not observed.apps:
             _refuse_foreign_port(marathon, definition)
     count = max((app["instances"] for app in observed.apps), default=definition.get("instances") or 1)
+    stages_in = _stages(params, observed, definition)
+    if stages_in and params["canary_analysis"]:
+        check_analysis(params["canary_analysis"], stages_in)
     policy = Policy(
         batch_size=_batch_size(params["batch_size"], count),
         weighted=weighted,
-        canary=_stages(params, observed, definition),
+        canary=stages_in,
         analysis=bool(params["canary_analysis"]),
         bake_seconds=params["bake_seconds"],
         keep_old=params["keep_old"],
@@ -159,6 +164,14 @@ def _refuse_unsticky(definition: Mapping[str, Any], params: Mapping[str, Any]) -
             "invalid_option",
             "Option sticky: marathon-lb binds clients to a task when the definition has the label HAPROXY_0_STICKY "
             f"with the value true; {definition['id']} has not.",
+        )
+
+
+def _refuse_unknown_port(definition: Mapping[str, Any], index: int) -> None:
+    count = len(service_ports(definition))
+    if index < 0 or (count and index >= count):
+        raise InvalidInput(
+            "invalid_option", f"Option port_index is {index}; {definition['id']} has {count} ports, counted from 0."
         )
 
 

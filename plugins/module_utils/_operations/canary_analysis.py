@@ -108,10 +108,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     :raises Hopeless: with the code ``canary_aborted``. :raises DeadlinePassed: with the code ``held``. Both have the
         numbers in ``detail``, as the result has them in ``analysis``.
     """
-    limits = _limits(params)
+    bounds = limits(params)
     with ExitStack() as open_sessions:
-        source = _source(params, context, open_sessions, limits)
-        analysis = _Analysis(source, limits, params, context)
+        source = _source(params, context, open_sessions, bounds)
+        analysis = _Analysis(source, bounds, params, context)
         if context.check_mode:
             return {"changed": False, "analysis": analysis.result(_unwatched())}
         verdict = analysis.watch(_tasks_watch(params, context, open_sessions))
@@ -261,7 +261,7 @@ def _unwatched() -> Verdict:
     return Verdict(INCONCLUSIVE, "not watched in check mode")
 
 
-def _limits(params: Mapping[str, Any]) -> Limits:
+def limits(params: Mapping[str, Any]) -> Limits:
     """The limits that the options set.
 
     :raises InvalidInput: one of them cannot be used.

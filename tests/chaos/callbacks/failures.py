@@ -26,7 +26,11 @@ class CallbackModule(CallbackBase):
         self._failures: dict[str, list[str]] = {}
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        self._failures.setdefault(result.host.get_name(), []).append(str(result.result.get("msg")))
+        if "results" not in result.result:  # of a loop each item is told
+            self._failures.setdefault(result.host.get_name(), []).append(str(result.result.get("msg")))
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        self.v2_runner_on_failed(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self.v2_runner_on_failed(result)
