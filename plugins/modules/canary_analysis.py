@@ -43,6 +43,53 @@ options:
     description:
       - The backend whose servers are counted. By default those of all backends that have one of the addresses.
     type: str
+  servers:
+    description:
+      - Servers that are kept as they are described here while the canary is watched, as
+        M(zdd.rollout.haproxy_backend) takes them. What a reload of HAProxy undoes is done again. Needs O(socket) and
+        O(backend). Nothing is kept by default.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the server if it has to be added.
+        type: str
+        required: true
+      address:
+        description:
+          - Address as C(ip:port).
+        type: str
+        required: true
+      weight:
+        description:
+          - Weight, from 0 to 256.
+        type: int
+        default: 100
+      state:
+        description:
+          - V(ready) takes traffic, V(drain) gets no new clients, V(maint) gets nobody.
+        type: str
+        choices:
+          - ready
+          - drain
+          - maint
+        default: ready
+  master_socket:
+    description:
+      - The master sockets of the O(socket) list, in its order. Used for O(servers).
+    type: list
+    elements: str
+  placement:
+    description:
+      - How O(servers) are added that are not there, as in M(zdd.rollout.haproxy_backend).
+    type: str
+    choices:
+      - auto
+      - dynamic
+      - template
+    default: auto
   canary_addresses:
     description:
       - Addresses of the canary's tasks as the load balancers know them, such as V(10.0.0.7:31001). Needed with

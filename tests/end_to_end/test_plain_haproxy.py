@@ -150,7 +150,10 @@ def test_a_drain_that_does_not_end_is_held_and_goes_on_later(app: Plain) -> None
     assert app.counts() == {"2": 4}
 
 
-def test_an_lb_that_forgets_its_servers_in_the_bake_is_repaired(app: Plain, sandbox: launch.Running) -> None:
+@pytest.mark.parametrize("analysis", [{}, {"max_error_rate": 0.5, "wait_timeout": 20}], ids=["bake", "analysis"])
+def test_an_lb_that_forgets_its_servers_in_the_bake_is_repaired(
+    app: Plain, sandbox: launch.Running, analysis: dict[str, Any]
+) -> None:
     """Its reload without a state file loses the dynamic servers: of both versions, for the moment until it is seen."""
 
     def forget() -> None:
@@ -161,8 +164,10 @@ def test_an_lb_that_forgets_its_servers_in_the_bake_is_repaired(app: Plain, sand
 
     thread = threading.Thread(target=forget, daemon=True)
     thread.start()
-    run = app.play("canary", "2", canary_steps=[{"weight": 10, "bake": 4, "pause": True}])
-    thread.join(30)
+    with clients(app.urls(), ("get",), 100.0) as traffic:
+        traffic.wait_until_flowing()
+        run = app.play("canary", "2", canary_steps=[{"weight": 10, "bake": 4, "pause": True}], canary_analysis=analysis)
+        thread.join(30)
     assert run.result == "paused", run.output
     assert app.servers() == [5, 5]
 

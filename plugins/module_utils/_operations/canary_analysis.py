@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
@@ -39,6 +39,7 @@ from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definitions import app_path
 from .._marathon.events import Events
 from .._marathon.progress import present_failure
+from . import haproxy_backend
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **MARATHON_SPEC,
@@ -48,6 +49,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "source": {"type": "str", "choices": ["haproxy", "prometheus", "command"], "default": "haproxy"},
     "stats_url": {"type": "list", "elements": "str"},
     "backend": {"type": "str"},
+    "servers": haproxy_backend.ARGUMENT_SPEC["servers"],
+    "master_socket": haproxy_backend.ARGUMENT_SPEC["master_socket"],
+    "placement": haproxy_backend.ARGUMENT_SPEC["placement"],
     "canary_addresses": {"type": "list", "elements": "str"},
     "baseline_addresses": {"type": "list", "elements": "str"},
     "prometheus_url": {"type": "list", "elements": "str"},
@@ -93,6 +97,7 @@ ARGUMENT_RULES: dict[str, Any] = {
 
 _DEFAULT_MAX_ERROR_RATE = 0.01
 _DEFAULT_SECONDS_MORE = 600.0
+_KEEP_PAUSE = 0.1
 _INTERVALS = {"haproxy": 0.5, "prometheus": 1.0, "command": 1.0}
 # What is asked every moment is not waited for: an answer that does not come would keep those of others from being seen.
 _LONGEST_QUESTION = 3.0
@@ -125,7 +130,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
             f"{verdict.reason}. Nothing was changed; run this again to go on watching.",
             detail=result,
         )
-    return {"changed": False, "analysis": result}
+    return {"changed": bool(context.changes), "analysis": result}
 
 
 class _Analysis:
@@ -136,6 +141,7 @@ class _Analysis:
         self._limits = limits
         self._params = params
         self._context = context
+        self._keep = _keeper(params, context)
         self._interval = params["interval"] or _INTERVALS[params["source"]]
         self._evidence = Evidence()
         self._evaluations = first_evaluation(limits)
@@ -158,7 +164,7 @@ class _Analysis:
             if verdict.kind != INCONCLUSIVE or now >= deadline:
                 break
             self._show(verdict, deadline - now)
-            tasks.rest(min(self._interval, *(until - now for until in (bake, deadline) if until > now)))
+            self._rest(tasks, min(self._interval, *(until - now for until in (bake, deadline) if until > now)))
         if verdict.kind == INCONCLUSIVE:
             verdict = self._at_deadline(verdict)
         self._sample(at_once=True)
@@ -167,6 +173,14 @@ class _Analysis:
         self._context.sample("decision", text=verdict.kind, reason=verdict.reason)
         self._context.progress(f"{verdict.kind}: {verdict.reason}")
         return verdict
+
+    def _rest(self, tasks: _Tasks, seconds: float) -> None:
+        """Until the next look. Servers that have to stay so are looked at all the time."""
+        ends = self._context.now() + seconds
+        while self._keep is not None and (left := ends - self._context.now()) > 0:
+            self._keep()
+            tasks.rest(min(_KEEP_PAUSE, left))
+        tasks.rest(max(0.0, ends - self._context.now()))
 
     def result(self, verdict: Verdict) -> dict[str, Any]:
         """The verdict with the numbers behind it, as plain data."""
@@ -251,6 +265,16 @@ class _Analysis:
         self._sampled_at = now
         names = {"canary_name": self._evidence.canary, "baseline_name": self._evidence.baseline}
         self._context.sample("errors", **{self._params[name]: _sampled(counts) for name, counts in names.items()})
+
+
+def _keeper(params: Mapping[str, Any], context: Context) -> Callable[[], None] | None:
+    """What undoes a reload while the canary is watched: dynamic servers are gone after one, the old version's too."""
+    if not params["servers"] or context.check_mode:
+        return None
+    if not params["socket"] or not params["backend"]:
+        _refuse("servers needs socket and backend: where they are kept.")
+    spec = haproxy_backend.ARGUMENT_SPEC
+    return haproxy_backend.keeper({**{name: option.get("default") for name, option in spec.items()}, **params}, context)
 
 
 def _sampled(counts: Counts) -> dict[str, int]:

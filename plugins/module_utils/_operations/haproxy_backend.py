@@ -8,7 +8,7 @@ What to do is decided in ``backend_servers``, anew at each look, so that what a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .._errors import DeadlinePassed, Hopeless, InvalidInput, NotFound, OperationError, Rejected, Unreachable
@@ -86,6 +86,19 @@ _MOMENT = 2.0
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Bring the backend into the described state; see the module's documentation."""
     return bring(goal_of(params), params, context)
+
+
+def keeper(params: Mapping[str, Any], context: Context) -> Callable[[], None]:
+    """A function that takes one step towards what ``params`` describe at each call, and so undoes what a reload does.
+
+    For an operation that watches something else meanwhile. A balancer that does not answer is asked at the next call.
+    """
+    balancers = _balancers(goal_of(params), params, context)
+
+    def step() -> None:
+        _stepped(balancers, context)
+
+    return step
 
 
 def goal_of(params: Mapping[str, Any]) -> Goal:
