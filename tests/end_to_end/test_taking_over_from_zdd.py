@@ -9,15 +9,17 @@ reload leaves workers behind that all of them have to wait for.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.stage import AFTERWARDS, Playing, nothing_failed
+from tests.end_to_end.stage import AFTERWARDS, Playing, Service, all_from, nothing_failed, wait_for
 from tests.rehearsal.playbook import Run
 from tests.sandbox import launch, zdd_states
 from tests.sandbox.clients import clients
@@ -114,3 +116,35 @@ def test_deploying_the_wanted_version_finishes_each_of_them(left: LeftBehind) ->
         assert run.code == 0, run.output
     assert "create: create" not in run.output
     assert {name: left.versions(name) for name in PLACES} == {name: [("v2", 4, 4)] for name in PLACES}
+
+
+def test_an_app_of_zdd_is_replaced_and_taken_back_at_full_capacity(
+    sandboxes: Callable[..., launch.Running], service: Callable[..., Service]
+) -> None:
+    """Its servers come out of maintenance as up, since the labels of the version that is left count then."""
+    app = service(on=sandboxes(lbs=1, agents=4))
+    place = zdd_states.Place(app.app_id, app.port)
+    blue = zdd_states.definitions("killed-right-after-create", place)[0]
+    app.marathon("POST", "/v2/apps", blue)
+    wait_for(lambda: zdd_states.servers(app.sandbox, 0, place)["blue"] == {"UP": 4}, "all of it is served")
+    least = []
+
+    def look(ended: threading.Event) -> None:
+        while not ended.wait(0.05):
+            shown = zdd_states.servers(app.sandbox, 0, place)
+            least.append(sum(statuses["UP"] for statuses in shown.values()))
+
+    with app.traffic() as traffic:
+        labels = {key: value for key, value in blue["labels"].items() if "DEPLOYMENT" not in key}
+        new = {**blue, "id": app.app_id, "env": {"VERSION": "v2"}, "labels": labels}
+        assert app.deploy(new, bluegreen_keep_old=True).result == "kept"
+        assert all_from(traffic, "v2")
+        ended = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            watch = pool.submit(look, ended)
+            back = app.play("rollback", new)
+            ended.set()
+            watch.result()
+        assert (back.code, back.result) == (0, "rolled back"), back.output
+        assert all_from(traffic, "v1")
+    assert min(least) == 4

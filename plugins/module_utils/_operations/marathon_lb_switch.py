@@ -281,11 +281,11 @@ class _Switch:
 
         Without fresh state a server that comes out of MAINT is DOWN until its checks have passed: meanwhile only those
         serve that were UP before and stay. One may be missing; more only where no task can be spared for a reduction,
-        which goes more gently.
+        which goes more gently. The labels that count are those of the app that does not receive (reference A9-6).
         """
         if not room_for_one_more(app, observed.known_hosts):
             return False
-        if all(has_fresh_state(one, observed.heads) for one in (app, other)):
+        if has_fresh_state(other, observed.heads):
             return True
         out = self._out_of_service(observed, app)
         if not out:
