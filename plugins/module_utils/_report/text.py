@@ -35,7 +35,7 @@ def _of_one(report: Mapping[str, Any]) -> list[str]:
             lines.append(f"An unknown number of {what} was cut.")
         elif cut:
             lines.append(f"Cut {what}: {cut}.")
-    if report["result"] == "kept":
+    if report["result"] in ("kept", "paused"):
         lines.append("Both versions run. Next: ansible-playbook zdd.rollout.promote, or zdd.rollout.rollback.")
     if report["failure"]:
         lines.append(f"because: {report['failure']}")
