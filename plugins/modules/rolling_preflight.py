@@ -129,8 +129,8 @@ requests:
 failure:
   description:
     - What went wrong, for machines. C(code) is one of V(invalid_definition), V(invalid_option), V(unreadable_file),
-      V(app_locked), V(unfinishable), V(not_authorized), V(rejected), V(unreachable), V(unavailable) and others. With
-      V(unfinishable) C(detail) is as RV(upgrade).
+      V(app_locked), V(other_apps_of_group), V(unfinishable), V(not_authorized), V(rejected), V(unreachable),
+      V(unavailable) and others. With V(unfinishable) C(detail) is as RV(upgrade).
   returned: failure
   type: dict
   sample: {code: unfinishable, system: "http://m:8080", request: null, status: null, detail: {can_finish: false}}

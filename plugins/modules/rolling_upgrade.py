@@ -213,9 +213,9 @@ requests:
 failure:
   description:
     - What went wrong, for machines. C(code) is one of V(invalid_definition), V(invalid_option), V(unreadable_file),
-      V(app_locked), V(unfinishable), V(not_authorized), V(rejected), V(unreachable), V(unavailable), V(crash_loop),
-      V(checks_fail), V(no_offers), V(deadline_passed), V(crashed), V(unhealthy), V(changed_meanwhile), V(app_removed)
-      and others. C(detail) is as RV(upgrade) where the upgrade was begun.
+      V(app_locked), V(other_apps_of_group), V(unfinishable), V(not_authorized), V(rejected), V(unreachable),
+      V(unavailable), V(crash_loop), V(checks_fail), V(no_offers), V(deadline_passed), V(crashed), V(unhealthy),
+      V(changed_meanwhile), V(app_removed) and others. C(detail) is as RV(upgrade) where the upgrade was begun.
   returned: failure
   type: dict
   sample: {code: crash_loop, system: "http://m:8080", request: null, status: null, detail: {result: rolled_back}}

@@ -313,3 +313,17 @@ def test_a_change_by_others_is_refused_and_is_not_undone(scene: Scene) -> None:
     forced = scene.upgrade(scene.definition("2", instances=1), force=True)
     assert forced["upgrade"]["result"] == "upgraded"
     assert scene.serving() == ("2", 1, 0)
+
+
+def test_no_app_is_created_beside_the_colours_of_its_group(scene: Scene) -> None:
+    """It would take their traffic."""
+    coloured = scene.definition("1", instances=0)
+    labels = {**coloured["labels"], "HAPROXY_DEPLOYMENT_GROUP": scene.app_id.strip("/").replace("/", "_")}
+    scene.ask("POST", "/v2/apps", {**coloured, "id": f"{scene.app_id}-blue", "labels": labels})
+    try:
+        refused = scene.upgrade(scene.definition("2"))
+    finally:
+        scene.ask("DELETE", f"/v2/apps{scene.app_id}-blue?force=true")
+
+    assert (refused["failure"]["code"], scene.written()) == ("other_apps_of_group", [])
+    assert f"{scene.app_id}-blue" in refused["msg"]

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import Hopeless, InvalidInput, Locked, NotFound
+from .._errors import Hopeless, InvalidInput, Locked, NotFound, Rejected
 from .changing import definition_before
 from .client import Marathon
 from .definition_files import read_definition
 from .definitions import app_path, check_definition, differences, wanted
 from .deployment_group import group_name, version_of
+from .observation import group_apps
 from .progress import ENDED, rejections, unsettled
 from .rolling import Assessment, assess, names, rows, tightness
 
@@ -71,11 +72,13 @@ def observe_upgrade(marathon: Marathon, definition: Json, *, agents: int | None,
     """Look at the app and judge the way from there to ``definition``.
 
     :raises Locked: another deployment holds the app, and ``force`` does not say to cancel it.
+    :raises Rejected: the app does not exist, since others of its deployment group are what is live.
     """
     app_id = app_path(definition["id"])
     try:
         live = marathon.app(app_id)
     except NotFound:
+        _refuse_third_colour(marathon, app_id, definition)
         return Observed(app_id, definition, None, None, "create", None, None, ("nothing", _version(definition)))
     changed = differences(definition, live).keys()
     running = [deployment["id"] for deployment in live.get("deployments") or []]
@@ -102,6 +105,20 @@ def observe_upgrade(marathon: Marathon, definition: Json, *, agents: int | None,
     old, new = _version(before or {}), _version(definition)
     called = names(old, new) if assessment is not None else (old, new)
     return Observed(app_id, definition, live, before, action, followed, assessment, called)
+
+
+def _refuse_third_colour(marathon: Marathon, app_id: str, definition: Json) -> None:
+    """An app beside the colours of its group would take their traffic, and leave them running."""
+    group = group_name(definition)
+    others = [app["id"] for app in group_apps(marathon, group)]
+    if others:
+        raise Rejected(
+            "other_apps_of_group",
+            f"There is no app {app_id}, but the deployment group {group} has {', '.join(others)}: it is rolled out by "
+            "colours, with the role bluegreen or with rolling_drain. To upgrade one of these apps itself, give its id.",
+            system=marathon.url,
+            detail=others,
+        )
 
 
 def _version(definition: Json) -> str:
