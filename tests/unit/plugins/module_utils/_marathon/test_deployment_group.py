@@ -225,3 +225,31 @@ def test_without_the_label_on_the_new_app_it_receives_whoever_was_scaled_last() 
 def test_a_template_of_the_operators_own_is_seen(head: str, stock: bool) -> None:
     """The label would replace it."""
     assert template_is_stock([f"global\n\nbackend web_10000\n{head}  server a 10.0.0.1:80 check\n"]) is stock
+
+
+def deployed_by_zdd() -> Json:
+    """zdd.py gives the second colour its alternative port, and a label with the one that counts."""
+    labels = {
+        **WEB["labels"],
+        "HAPROXY_DEPLOYMENT_GROUP": "web",
+        "HAPROXY_DEPLOYMENT_COLOUR": "green",
+        "HAPROXY_DEPLOYMENT_ALT_PORT": "20000",
+        "HAPROXY_DEPLOYMENT_NEW_INSTANCES": "0",
+        "HAPROXY_DEPLOYMENT_TARGET_INSTANCES": "4",
+        "HAPROXY_0_PORT": "10000",
+        "HAPROXY_APP_ID": "/shop/web",
+    }
+    ports = [{"port": 20000, "name": "http"}, {"port": 10001}]
+    return web(id="/shop/web-green", labels=labels, portDefinitions=ports)
+
+
+def test_what_zdd_py_made_of_a_definition_is_that_version() -> None:
+    wanted = web(portDefinitions=[{"port": 10000, "name": "http"}, {"port": 10001}])
+
+    assert same_version(wanted, deployed_by_zdd())
+    assert not same_version({**wanted, "portDefinitions": [{"port": 20000, "name": "http"}]}, deployed_by_zdd())
+    assert not same_version({**wanted, "cmd": "run faster"}, deployed_by_zdd())
+
+
+def test_the_port_that_counts_is_the_one_that_is_shared() -> None:
+    assert assigned_ports(deployed_by_zdd()) == [10000, 10001]
