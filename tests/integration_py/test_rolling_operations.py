@@ -327,3 +327,17 @@ def test_no_app_is_created_beside_the_colours_of_its_group(scene: Scene) -> None
 
     assert (refused["failure"]["code"], scene.written()) == ("other_apps_of_group", [])
     assert f"{scene.app_id}-blue" in refused["msg"]
+
+
+def test_a_cluster_that_has_no_room_for_others_is_warned_of(scene: Scene) -> None:
+    scene.begin_with(scene.definition("1", ONE_MORE, instances=1))
+    scene.ask("POST", "/v2/apps", {**scene.definition("1", cpus=1000), "id": f"{scene.app_id}-big"})
+    try:
+        scene.until(
+            lambda: scene.ask("GET", "/v2/queue")["queue"][0]["processedOffersSummary"]["unusedOffersCount"], ""
+        )
+        scene.run(rolling_preflight, scene.definition("2", ONE_MORE, instances=1))
+    finally:
+        scene.ask("DELETE", f"/v2/apps{scene.app_id}-big?force=true")
+
+    assert any(f"none for {scene.app_id}-big (InsufficientCpus" in warning for warning in scene.warnings)

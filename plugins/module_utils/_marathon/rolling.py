@@ -292,18 +292,25 @@ def start_of(live: Json, definition: Json, *, agents: int | None = None) -> tupl
 
 
 def assess(
-    live: Json, definition: Json, *, agents: int | None = None, hosts: int = 0, rejected: Sequence[str] = ()
+    live: Json,
+    definition: Json,
+    *,
+    agents: int | None = None,
+    hosts: int = 0,
+    rejected: Sequence[str] = (),
+    crowded: Sequence[str] = (),
 ) -> Assessment:
     """Judge the upgrade of ``live`` to ``definition``.
 
     ``hosts``: on how many agents tasks were seen. ``rejected``: why offers were declined for tasks of this app that
-    wait for one.
+    wait for one. ``crowded``: other apps that find no room, and why.
     """
     start, tight = start_of(live, definition, agents=agents)
     found = course(start)
     app = wanted(definition, live)
     reasons = () if found.ends else tuple(_reasons(start, tight, agents))
-    return Assessment(start, found, reasons, tuple(_warnings(app, start, found, tight, hosts, rejected)))
+    warnings = [*_blindness(app, start, found), *_scarcity(app, start, found, tight, hosts, rejected, crowded)]
+    return Assessment(start, found, reasons, tuple(warnings))
 
 
 def _reasons(start: Start, tight: Tightness, agents: int | None) -> Iterator[str]:
@@ -357,9 +364,8 @@ def _share(count: int, whole: int, *, up: bool = False) -> float:
     return share if exact else count / whole
 
 
-def _warnings(
-    app: Json, start: Start, found: Course, tight: Tightness, hosts: int, rejected: Sequence[str]
-) -> Iterator[str]:
+def _blindness(app: Json, start: Start, found: Course) -> Iterator[str]:
+    """What Marathon will not notice, or does not mind."""
     checked, ready = bool(app.get("healthChecks")), bool(app.get("readinessChecks"))
     if not checked:
         yield (
@@ -373,6 +379,18 @@ def _warnings(
         )
     if found.ends and found.least_healthy == 0 and start.old - start.unhealthy:
         yield f"For a time no task of {app['id']} serves: minimumHealthCapacity is {_number(start.minimum)}."
+
+
+def _scarcity(
+    app: Json,
+    start: Start,
+    found: Course,
+    tight: Tightness,
+    hosts: int,
+    rejected: Sequence[str],
+    crowded: Sequence[str],
+) -> Iterator[str]:
+    """What the cluster may not have."""
     if tight.per_agent is not None and start.places_for_new is None:
         needed = _needed(start) if tight.shared else start.instances
         least = math.ceil((needed or start.instances) / tight.per_agent)
@@ -384,6 +402,12 @@ def _warnings(
     if rejected:
         yield (
             f"Tasks of {app['id']} wait for an agent already ({', '.join(rejected)}): new ones may find none either."
+        )
+    more = found.most_tasks - start.old - start.new
+    if crowded and more > 0:
+        yield (
+            f"The upgrade needs room for {more} more task{'s' * (more > 1)}, and the cluster has none for {crowded[0]}"
+            f"{f' and {len(crowded) - 1} more' if len(crowded) > 1 else ''}."
         )
 
 

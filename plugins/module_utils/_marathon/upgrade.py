@@ -16,7 +16,7 @@ from .definition_files import read_definition
 from .definitions import app_path, check_definition, differences, wanted
 from .deployment_group import group_name, version_of
 from .observation import group_apps
-from .progress import ENDED, rejections, unsettled
+from .progress import rejections, unsettled
 from .rolling import Assessment, assess, names, rows, tightness
 
 Json = Mapping[str, Any]
@@ -138,16 +138,32 @@ def _upgrade_that_runs(marathon: Marathon, app_id: str, running: Sequence[str]) 
 
 
 def _assessed(marathon: Marathon, live: Json, definition: Json, agents: int | None) -> Assessment:
-    hosts, rejected = 0, []
+    hosts = 0
     tight = tightness(wanted(definition, live), live)
     if tight.per_agent is not None and tight.places(agents) is None:
         apps = marathon.apps(embed=("apps.tasks",))
         hosts = len({task.get("host") for app in apps for task in app.get("tasks") or []} - {None})
-    present = sum(task.get("state") not in ENDED for task in live.get("tasks") or [])
-    if present < live["instances"]:
-        entry = marathon.queue_of(live["id"]) or {}
-        rejected = rejections((entry.get("processedOffersSummary") or {}).get("rejectSummaryLastOffers") or [])
-    return assess(live, definition, agents=agents, hosts=hosts, rejected=rejected)
+    # All that Marathon tells of what is free is for whom it is not enough.
+    refused = {entry["app"]["id"]: _rejections(entry) for entry in marathon.queue() if "app" in entry}
+    return assess(
+        live,
+        definition,
+        agents=agents,
+        hosts=hosts,
+        rejected=refused.pop(live["id"], ()),
+        crowded=[
+            f"{app_id} ({', '.join(reasons)})"
+            for app_id, reasons in sorted(refused.items())
+            if any(reason.startswith("Insufficient") for reason in reasons)
+        ],
+    )
+
+
+def _rejections(entry: Json) -> list[str]:
+    """Why offers were declined for what waits in an entry of ``/v2/queue``; none where it waits for something else."""
+    if not entry.get("count") or not (entry.get("delay") or {}).get("overdue", True):
+        return []
+    return rejections((entry.get("processedOffersSummary") or {}).get("rejectSummaryLastOffers") or [])
 
 
 def described(observed: Observed) -> dict[str, Any]:

@@ -318,6 +318,17 @@ def test_tasks_that_wait_for_an_agent_are_warned_of() -> None:
     assert "InsufficientCpus (3 of 3 offers)" in found.warnings[0]
 
 
+def test_a_full_cluster_is_warned_of_where_the_upgrade_needs_more_room() -> None:
+    full = ["/other (InsufficientCpus (3 of 3 offers))", "/third (InsufficientMemory (3 of 3 offers))"]
+
+    found = assess(app(), wanted(), crowded=full)
+    [warning] = found.warnings
+    assert "needs room for 4 more tasks" in warning
+    assert "none for /other (InsufficientCpus (3 of 3 offers)) and 1 more." in warning
+    in_place = wanted(upgradeStrategy={"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0})
+    assert assess(app(), in_place, crowded=full).warnings == ()
+
+
 def test_an_upgrade_in_progress_is_judged_from_its_middle() -> None:
     """The live definition is the wanted one already; the tasks tell which of them are old."""
     live = app(
