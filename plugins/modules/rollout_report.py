@@ -9,8 +9,8 @@ module: rollout_report
 short_description: Say what a rollout did
 version_added: "0.1.0"
 description:
-  - Makes the report of a rollout from its plan and its journal, for people and for machines, and writes it to files where
-    it is wanted, as JSON, as text or as one HTML page with pictures that needs nothing else.
+  - Makes the report of a rollout from its plan and its journal, for people and for machines, and writes it to files
+    where it is wanted, as JSON, as text or as one HTML page with pictures that needs nothing else.
   - Merges the reports of many clusters into one.
   - A file that cannot be written is a warning, since it changes nothing of what the rollout did.
 options:
@@ -23,8 +23,8 @@ options:
     description:
       - The operations that were run, each with C(name) and C(title) of its step, C(ended) (seconds since the epoch),
         C(sessions) in flight and C(sessions_cut) (V(none) where nobody knows how many), and C(samples), what was seen.
-      - Action plugins keep it in the fact C(zdd_rollout_journal) while the variable C(zdd_rollout_step) is set. The entry
-        of a task that failed is C(journal_entry) of its result, since Ansible keeps no facts of it.
+      - Action plugins keep it in the fact C(zdd_rollout_journal) while the variable C(zdd_rollout_step) is set. The
+        entry of a task that failed is C(journal_entry) of its result, since Ansible keeps no facts of it.
     type: list
     elements: dict
     default: []
@@ -63,8 +63,8 @@ options:
     description:
       - Reports to merge into one, each as RV(report) of this module has it, of one cluster or merged already.
       - Several of one group in one cluster are its stages one after the other; they become one.
-      - Of a cluster for which there is none, because it could not be reached for instance, a dictionary with C(cluster),
-        C(result) and C(failure) is enough.
+      - Of a cluster for which there is none, because it could not be reached for instance, a dictionary with
+        C(cluster), C(result) and C(failure) is enough.
     type: list
     elements: dict
   title:
@@ -97,7 +97,7 @@ EXAMPLES = r"""
 
 - name: One report for all clusters
   zdd.rollout.rollout_report:
-    reports: "{{ query('ansible.builtin.fileglob', 'reports/*.json') | map('ansible.builtin.file') | map('from_json') }}"
+    reports: "{{ query('file', *query('fileglob', 'reports/*.json')) | map('from_json') }}"
     title: Release 2 in all clusters
     path: release-2.html
   run_once: true
@@ -127,8 +127,8 @@ report:
       type: dict
     steps:
       description: >-
-        The steps, each with C(name), C(title), C(started_s), C(duration_s), the C(evidence) on which it went on, and its
-        C(failure).
+        The steps, each with C(name), C(title), C(started_s), C(duration_s), the C(evidence) on which it went on, and
+        its C(failure).
       type: list
       elements: dict
     decisions:

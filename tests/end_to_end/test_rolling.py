@@ -33,7 +33,9 @@ def _app(service: MakeService) -> Service:
 def roll(app: Service, version: str | dict[str, Any], *options: str, **variables: Any) -> Run:
     definition = version if isinstance(version, dict) else app.definition(version)
     app.sandbox.forget_requests()
-    return app.cluster.play("rolling", {"rolling_app": definition, **variables}, *options, timeout=240)
+    files = [str(app.cluster.folder / name) for name in ("report.json", "report.html")]
+    given = {"rolling_app": definition, "rolling_report_file": files, **variables}
+    return app.cluster.play("rolling", given, *options, timeout=240)
 
 
 def busy(app: Service) -> bool:
@@ -71,6 +73,10 @@ def test_it_shows_the_picture_upgrades_and_then_changes_nothing(app: Service) ->
     assert f"{app.app_id}: 1 -> 2: upgraded, 2 instances" in done.output
     assert "2 tasks that served were killed without draining (2 of 1)" in done.output
     assert locks(app) == []
+    versions = done.report["series"]["versions"]
+    assert {name: (points[0][1], points[-1][1]) for name, points in versions.items()} == {"1": (2, 0), "2": (0, 2)}
+    assert done.result == "upgraded"
+    assert "Instances" in (app.cluster.folder / "report.html").read_text()
 
     again = roll(app, "2")
     assert again.code == 0 and again.changed == 0, again.output
@@ -86,6 +92,11 @@ def test_a_version_that_crashes_is_undone_and_the_play_fails_with_the_reason(app
     assert "Rolled back to 1:" in run.output and "crash-loops: TASK_FAILED" in run.output
     assert "killed without draining" in run.output
     assert locks(app) == []
+    assert run.result == "rolled back"
+    assert "crash-loops" in run.report["steps"][0]["failure"]
+    texts = [decision["text"] for decision in run.report["decisions"]]
+    assert f"{app.app_id} goes back to 1" in texts
+    assert any("killed without draining" in text for text in texts)
 
 
 def test_a_run_that_is_killed_is_gone_on_with_and_no_second_upgrade_is_begun(app: Service) -> None:

@@ -47,8 +47,9 @@ class Context:
         The kinds, with the keys and values of each:
 
         * ``instances``: app id -> healthy tasks;
+        * ``versions``: version -> tasks that serve, where one app has several;
         * ``share``: app id -> percent of the traffic that the load balancers send there;
-        * ``server_share``: address -> percent, where apps are not known; ``servers``: address -> app id, where they are;
+        * ``server_share``: address -> percent, and ``servers``: address -> app id, where one operation knows not both;
         * ``sessions``: load balancer -> open and queued sessions at the servers that are drained;
         * ``old_workers``: load balancer -> workers from before a reload that still serve;
         * ``pending``: ``operations`` that the drained tasks have not finished, and how many tasks are ``silent``;

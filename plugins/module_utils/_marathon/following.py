@@ -47,6 +47,7 @@ class Following(Settling):
         self._still_since = context.now()
         self._patience = self._first_patience()
         self._blocked_at: str | None = None
+        self._context.sample("versions", **tally.serving())
 
     def _look(self) -> Sight:
         sight = super()._look()
@@ -83,6 +84,7 @@ class Following(Settling):
     def _moved(self, picture: str) -> None:
         self._shown, self._still_since = picture, self._context.now()
         self._patience, self._blocked_at = self._first_patience(), None
+        self._context.sample("versions", **self._tally.serving())
 
     def _first_patience(self) -> float:
         return _STANDSTILL_IDLE if self._tally.idle() else _STANDSTILL + self._grace

@@ -93,6 +93,14 @@ class Tally:
         with self._lock:
             return dict(self._killed)
 
+    def serving(self) -> dict[str, int]:
+        """By name of the version, how many tasks serve."""
+        with self._lock:
+            counts = {era.name: 0 for era in self._eras}
+            for task in self._tasks.values():
+                counts[self._era(task).name] += self._serves(task)
+            return counts
+
     def picture(self) -> str:
         """All tasks as text, oldest version first."""
         with self._lock:

@@ -137,6 +137,8 @@ class _Run:
                 result = "rolled_back"
                 head = f"Rolled back to {back}: {why}" if self._seen.live is not None else f"Removed again: {why}"
         told = self.told(plan, result, why)
+        for text in told["losses"]:
+            self._context.sample("decision", text=text, reason="Marathon kills without draining")
         return Hopeless(
             error.code,
             "\n".join([head, *told["losses"]]),

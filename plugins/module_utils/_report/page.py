@@ -18,7 +18,7 @@ from .text import heading, versions
 Json = Mapping[str, Any]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_GOOD = ("promoted", "unchanged", "nothing to do")
+_GOOD = ("promoted", "deployed", "upgraded", "created", "scaled", "unchanged")
 _BAD = ("failed",)
 _COLOURS = ("blue", "green")
 _TONES = 6
@@ -125,7 +125,14 @@ def _pictures(report: Json, bands: Sequence[Band], end: float) -> list[Markup | 
         return []
     apps = _Apps(report)
     return [
-        _figure("Instances", "healthy tasks", apps.lines(series, "instances"), apps, bands, end),
+        _figure(
+            "Instances",
+            "healthy tasks",
+            apps.lines(series, "versions" if "versions" in series else "instances"),
+            apps,
+            bands,
+            end,
+        ),
         _figure("Share of the traffic", PERCENT, apps.lines(series, "share"), apps, bands, end),
         _figure(
             "Sessions draining, by load balancer",
