@@ -217,9 +217,18 @@ def _message(
         message["evidence"] = [values.get("text") for _ago, kind, values in samples if kind == "evidence"]
         message["decisions"] = [values for _ago, kind, values in samples if kind == "decision"]
     if "report" in result:
-        message["report"] = {key: value for key, value in result["report"].items() if key != "series"}
+        message["report"] = _without_series(result["report"])
         text = "\n".join(result["lines"])
-    return {**message, "text": f"{about.get('cluster')} {about.get('group')}: {text}"}
+    whose = " ".join(str(about[key]) for key in ("cluster", "group") if about.get(key))
+    return {**message, "text": f"{whose}: {text}"}
+
+
+def _without_series(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report, merged or not, without its many points."""
+    short = {key: value for key, value in report.items() if key != "series"}
+    if "reports" in short:
+        short["reports"] = [_without_series(part) for part in short["reports"]]
+    return short
 
 
 class _Progress:

@@ -18,6 +18,7 @@ from tests.end_to_end.stage import AFTERWARDS, Service, inventory, nothing_faile
 from tests.rehearsal.playbook import Run
 from tests.sandbox import launch
 from tests.sandbox.clients import Clients, clients
+from tests.unit.plugins.module_utils.serving import serving
 
 CLUSTERS = ("east", "north", "west")
 KINDS = ("get", "post", "stream")
@@ -108,11 +109,15 @@ def test_no_cluster_of_a_wave_removes_its_old_version_before_all_are_in(fleet: F
     assert "begin: east, north" in fleet.play("waves", wanted, "--check", bluegreen_serial=2).output
     assert fleet.everywhere(live)
 
-    with fleet.traffic():
-        run = fleet.play("waves", wanted, bluegreen_serial=2)
+    files = [str(fleet.first.cluster.folder / name) for name in ("report.json", "report.html")]
+    with fleet.traffic(), serving(lambda _request: (200, "")) as server:
+        told = {"bluegreen_webhook_url": server.url, "bluegreen_webhook_events": ["finished"]}
+        run = fleet.play("waves", wanted, bluegreen_serial=2, bluegreen_report_file=files, **told)
 
     assert run.code == 0, run.output
     assert results(run) == dict.fromkeys(CLUSTERS, "promoted")
+    assert [request.body["report"]["results"] for request in server.got] == [{"promoted": 3}]
+    assert all(name in Path(files[1]).read_text() for name in CLUSTERS)
     assert fleet.everywhere(wanted)
     first = ("east", "north")
     removed = fleet.when(Service.removed, old, *first)

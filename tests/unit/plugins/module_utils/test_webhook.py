@@ -155,12 +155,13 @@ def test_a_failed_task_tells_nothing() -> None:
 
 
 def test_the_end_is_told_with_the_report_but_not_with_its_points() -> None:
-    report = {"result": "rolled back", "series": {"sessions": {}}}
+    part = {"result": "rolled back", "series": {"sessions": {}}}
+    report = {**part, "reports": [part]}
     hook = {"url": "", "headers": {}, "events": ["rolled_back"], "timeout": 2.0, "about": {"group": "web"}}
     with serving(good) as server:
         variables = {"zdd_rollout_webhook": {**hook, "url": server.url}, "zdd_rollout_event": "rolled back"}
         act(lambda _params, _context: {"report": report, "lines": ["a", "b"]}, {"name": "n"}, variables=variables)
 
     assert server.got[0].body["event"] == "rolled_back"
-    assert server.got[0].body["report"] == {"result": "rolled back"}
+    assert server.got[0].body["report"] == {"result": "rolled back", "reports": [{"result": "rolled back"}]}
     assert server.got[0].body["text"].endswith("a\nb")
