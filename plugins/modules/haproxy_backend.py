@@ -72,6 +72,14 @@ options:
         O(servers) nor O(absent) names.
     type: bool
     default: false
+  wait_for_away:
+    description:
+      - What to do when a balancer does not answer at first. With V(false) the task fails before anything is changed.
+        With V(true) the others are brought into the state at once, and this one when it is back; if that is not within
+        O(wait_timeout), the task fails after that. It is for going back, which must not wait for a balancer that is
+        broken.
+    type: bool
+    default: false
   hold_seconds:
     description:
       - How long to go on watching when all is as described, in seconds. What a reload undoes is done again. The task

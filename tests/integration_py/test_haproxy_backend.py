@@ -313,6 +313,24 @@ def test_a_balancer_that_is_away_for_a_while_is_waited_for(site: Site) -> None:
     assert site.servers(0)["old"] == (site.old.address, 100, "ready")
 
 
+def test_a_balancer_that_is_away_does_not_keep_the_others_from_going_back(site: Site) -> None:
+    site.bring(wanted("old", site.old, 50), wanted("new", site.new, 50))
+    site.sandbox.fault("plain_lb_down", lb=1)
+    back = wanted("old", site.old, 100), wanted("new", site.new, 50, "drain")
+    failed = site.bring(*back, wait_for_away=True, wait_timeout=1)
+    assert (failed["failure"]["code"], failed["changed"]) == ("deadline_passed", True)
+    assert site.at["socket"][1] in failed["msg"]
+    assert site.servers()["new"][2] == "drain"
+
+    threading.Timer(0.5, site.sandbox.clear_faults).start()
+    assert not site.bring(*back, wait_for_away=True).get("failed")
+    assert site.servers(0) == site.servers(1)
+    site.sandbox.fault("plain_lb_down", lb=0)
+    site.sandbox.fault("plain_lb_down", lb=1)
+    failed = site.bring(*back, wait_for_away=True)
+    assert (failed["failure"]["code"], failed["changed"]) == ("unreachable", False)
+
+
 def test_strict_finds_servers_that_nobody_named(site: Site) -> None:
     site.bring(wanted("old", site.old), wanted("new", site.new))
     failed = site.bring(wanted("old", site.old, 50), strict=True)

@@ -70,6 +70,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "absent": {"type": "list", "elements": "str", "default": []},
     "strict": {"type": "bool", "default": False},
+    "wait_for_away": {"type": "bool", "default": False},
     "hold_seconds": {"type": "float", "default": 0},
 }
 
@@ -145,21 +146,30 @@ def base_goal(params: Mapping[str, Any], **goal: Any) -> Goal:
 
 
 def bring(goal: Goal, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Bring the balancers of ``params`` to ``goal``. ``strict`` and ``hold_seconds`` may be missing there."""
+    """Bring the balancers of ``params`` to ``goal``.
+
+    ``strict``, ``wait_for_away`` and ``hold_seconds`` may be missing there.
+    """
     balancers = _balancers(goal, params, context)
-    _first_look(balancers, context, min(params["timeout"], _LONGEST_FIRST_LOOK))
+    if params.get("wait_for_away"):
+        _look_at_some(balancers)
+    else:
+        _first_look(balancers, context, min(params["timeout"], _LONGEST_FIRST_LOOK))
     wants = bool(goal.servers or goal.absent or goal.absent_names)
     if wants:
         _check_levels(balancers)
     if params.get("strict"):
         _check_strictly(balancers, goal)
     before = _resource(goal, balancers)
-    decisions = [balancer.decide() for balancer in balancers]
+    decisions = {balancer.name: balancer.decide() for balancer in balancers if balancer.error is None}
     after = {
         "name": goal.backend,
         "lbs": {
-            balancer.name: {name: dict(server) for name, server in decision.servers.items()}
-            for balancer, decision in zip(balancers, decisions, strict=True)
+            **before["lbs"],
+            **{
+                lb: {name: dict(server) for name, server in decision.servers.items()}
+                for lb, decision in decisions.items()
+            },
         },
     }
     result = outcome(context, "backend", before, after)
@@ -218,6 +228,13 @@ class Balancer:
             for server in self.view.servers.values()
             if server.takes_traffic and server.row and server.row.has_passed
         )
+
+    def look_if_there(self) -> None:
+        """As :meth:`look`; one that does not answer has its ``error``."""
+        try:
+            self.look()
+        except Unreachable as error:
+            self.error = error.message
 
     def decide(self) -> Decision:
         """What to do, by the last look. Raises what :func:`decide` raises."""
@@ -356,6 +373,16 @@ def _first_look(balancers: Sequence[Balancer], context: Context, timeout: float)
             if context.now() >= deadline:
                 raise
             context.sleep(_FIRST_LOOK_PAUSE)
+
+
+def _look_at_some(balancers: Sequence[Balancer]) -> None:
+    """Read all that answer.
+
+    :raises Unreachable: none does. :raises NotFound: no such backend.
+    """
+    each(Balancer.look_if_there, balancers)
+    if all(balancer.error is not None for balancer in balancers):
+        raise Unreachable("unreachable", str(balancers[0].error), system=balancers[0].name)
 
 
 def _check_levels(balancers: Sequence[Balancer]) -> None:
