@@ -341,3 +341,27 @@ def test_a_cluster_that_has_no_room_for_others_is_warned_of(scene: Scene) -> Non
         scene.ask("DELETE", f"/v2/apps{scene.app_id}-big?force=true")
 
     assert any(f"none for {scene.app_id}-big (InsufficientCpus" in warning for warning in scene.warnings)
+
+
+def test_without_events_it_is_followed_by_looks_and_the_kills_are_counted_all_the_same(scene: Scene) -> None:
+    scene.begin_with(scene.definition("1", ONE_MORE, **TWO))
+    scene.sandbox.fault("events_off", seconds=60)
+
+    done = scene.upgrade(scene.definition("2", ONE_MORE, **TWO))
+
+    assert done["upgrade"]["result"] == "upgraded", done
+    assert done["upgrade"]["killed"] == {"1": 2}
+    assert scene.serving() == ("2", 2, 0)
+
+
+def test_a_new_leader_in_the_middle_is_no_failure(scene: Scene) -> None:
+    scene.begin_with(scene.definition("1", ONE_MORE, **TWO))
+    timer = threading.Timer(1.0, lambda: scene.sandbox.fault("leader_change", seconds=1))
+    timer.start()
+    try:
+        done = scene.upgrade(scene.definition("2", ONE_MORE, env={"HEALTHY_AFTER": "1"}, **TWO))
+    finally:
+        timer.join()
+
+    assert done.get("upgrade", {}).get("result") == "upgraded", done
+    assert scene.serving() == ("2", 2, 0)
