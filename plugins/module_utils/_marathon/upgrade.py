@@ -21,9 +21,9 @@ from .rolling import Assessment, assess, names, rows, tightness
 
 Json = Mapping[str, Any]
 
-# What to do with the app: nothing, wait until it is settled, follow the upgrade that runs, or change it.
-ACTIONS = ("unchanged", "wait", "follow", "create", "scale", "upgrade")
-CHANGES = ("create", "scale", "upgrade")
+# The actions that change the app; the others are "unchanged", "wait" until it is settled, and "follow" the upgrade that
+# runs already.
+CHANGES = frozenset({"create", "scale", "upgrade"})
 
 UPGRADE_SPEC: dict[str, Any] = {
     "app": {"type": "dict"},

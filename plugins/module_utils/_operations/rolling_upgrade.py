@@ -146,7 +146,7 @@ class _Run:
             request=error.request,
             status=error.status,
             detail=told,
-            changed=self._moves,
+            changed=self._changes or self._rollback_id is not None,
         )
 
     def _back(self) -> None:
