@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.rehearsal import bench_clusters
 from tests.rehearsal.floor import Floor
 from tests.rehearsal.playbook import Cluster, Run, fresh_folder
 from tests.rehearsal.watch import Watch, clients_turned, decided, watched
@@ -361,6 +362,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--lbs", type=numbers, default=[1, 2], metavar="N,…", help="1,2")
     made.add_argument("--repeat", type=int, default=2, metavar="N", help="runs of each kind in each case (%(default)s)")
     made.add_argument("--rate", type=float, default=RATE, metavar="N", help="requests/s at each LB (%(default)g)")
+    made.add_argument("--clusters", type=int, metavar="N", help="one play over N clusters instead of all the rest")
     made.add_argument("--no-stock", action="store_true", help="leave out the runs with the stock template")
     return made
 
@@ -371,6 +373,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    if arguments.clusters:
+        return bench_clusters.run(arguments.clusters, folder, say)
 
     cases: list[Case] = []
     for instances in arguments.instances:

@@ -136,7 +136,7 @@ def main(options: Options) -> int:
     """Run a sandbox until SIGTERM or SIGINT; return the exit status."""
     try:
         haproxy_path()
-        with _reserved_network(options.network) as network:
+        with reserved_network(options.network) as network:
             asyncio.run(_serve(options, network))
     except (CannotStart, HaproxyMissing, OSError, ValueError) as error:
         print(f"sandbox: {error}", file=sys.stderr)
@@ -172,7 +172,7 @@ def _lb_addresses(options: Options, network: str) -> list[Address]:
 
 
 @contextlib.contextmanager
-def _reserved_network(wanted: str | None) -> Iterator[str]:
+def reserved_network(wanted: str | None) -> Iterator[str]:
     """Yield the first three bytes of a loopback /24 that no other sandbox has while this one runs.
 
     The reservation is an abstract UNIX socket: it goes with the process, however that ends.
