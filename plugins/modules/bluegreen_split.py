@@ -96,6 +96,21 @@ other_addresses:
   returned: success
   type: list
   elements: str
+running_addresses:
+  description: The addresses of all running tasks of the app, also of those whose checks fail.
+  returned: success
+  type: list
+  elements: str
+known_addresses:
+  description: The addresses of all tasks of both apps that are there or about to be. A server at any other is an orphan.
+  returned: success
+  type: list
+  elements: str
+name_pattern:
+  description: A regular expression that the ids of all tasks of the group begin with, of those that are gone too.
+  returned: success
+  type: str
+  sample: 'web(-[a-z]+)?\.'
 idle_tasks:
   description: The ids of the tasks that are taken out.
   returned: success

@@ -37,6 +37,7 @@ INSTANCES = 2
 RUN_LIMIT = 120.0  # seconds, for one playbook
 SHORT_KINDS = ("get", "post", "sticky")
 RATE = 50.0
+FREE = "0.0.0.0:"
 
 Json = dict[str, Any]
 Entry = Mapping[str, Any]
@@ -170,14 +171,15 @@ class PlainScene(Scene):
             self.sandbox.fault("plain_lb_reload", lb=number, keep_state=False)
 
     def servers(self) -> list[dict[str, Json]]:
-        """The servers of each LB by their addresses.
+        """The servers of each LB by their addresses, without free slots.
 
         :raises OperationError: one of them does not answer.
         """
         found = operate(haproxy_backend, socket=self.sockets, backend=self.backend, servers=[])
         if "lbs" not in found:
             raise ConnectionError(found["msg"])
-        return [{server["address"]: server for server in lb["servers"].values()} for lb in found["lbs"]]
+        used = [[one for one in lb["servers"].values() if not one["address"].startswith(FREE)] for lb in found["lbs"]]
+        return [{server["address"]: server for server in servers} for servers in used]
 
     def leftovers(self) -> list[str]:
         tasks = {f"{task['host']}:{task['ports'][0]}" for app in self.group() for task in app["tasks"]}

@@ -31,7 +31,7 @@ from tests.rehearsal.playbook import Run
 from tests.sandbox import launch
 from tests.sandbox.clients import Clients, clients
 
-pytestmark = pytest.mark.serial
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(5400 if ALL else 900)]
 
 SOME = 1
 
@@ -165,3 +165,43 @@ def test_a_rollback_of_a_canary_is_finished_by_the_next_run(act: Act) -> None:
             shares.assert_falling(about)
         if not died:
             break
+
+
+@pytest.mark.parametrize("act", ["plain HAProxy"], indirect=True)
+def test_a_canary_that_marathon_takes_for_sick_is_rolled_back_all_the_same(act: Act) -> None:
+    """Its task runs and has a server, so it is drained like any other before it is removed."""
+    old = act.version
+    act.next()
+    for check in act.scene.definition["healthChecks"]:
+        check["maxConsecutiveFailures"] = 0  # Marathon lets it run
+    act.play("canary", "before it is sick", "paused")
+    act.scene.sandbox.fault("task_unhealthy", app=newest(act.scene)["id"])
+    wait_until(lambda: not newest(act.scene)["tasksHealthy"], "it is sick")
+
+    act.play("rollback", "it is sick", "rolled back")
+
+    act.scene.sandbox.clear_faults()
+    act.assert_finished(old, "after the rollback")
+
+
+@pytest.mark.parametrize("act", ["plain HAProxy"], indirect=True)
+def test_a_server_whose_task_has_ended_is_forgotten(act: Act) -> None:
+    """Its port may be given to another app's task, which then would get this app's requests."""
+    act.next()
+    act.play("canary", "before its task ends", "paused")
+    (ended,) = tasks(act.scene, act.version)
+    act.scene.sandbox.fault("task_kill", task=ended)
+    wait_until(lambda: ended not in tasks(act.scene, act.version), "its task has ended")
+    wait_until(lambda: newest(act.scene)["tasksHealthy"] == 1, "there is another one")
+
+    # The other one had no share yet, so it is let in anew.
+    act.play("promote", "with another task", "paused")
+    act.play("promote", "let in anew", "promoted")
+
+    # What it was answering is lost, so the clients are not asked here.
+    assert act.scene.versions() == [str(act.version)]
+    wait_until(lambda: not act.scene.leftovers(), f"{act.scene.leftovers()}", 10)
+
+
+def newest(scene: Scene) -> dict[str, Any]:
+    return max(scene.group(), key=lambda app: int(app["env"]["VERSION"]))

@@ -8,6 +8,7 @@ Nothing is changed: the load balancers may be out of the controller's reach, so 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,11 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "other_servers": [*rest, *out],
         "addresses": list(own.values()),
         "other_addresses": list(others.values()),
+        "running_addresses": list(_addresses(app, _there(app), params).values()),
+        "known_addresses": [
+            address for one in (app, other) for address in _addresses(one, _with_host(one), params).values()
+        ],
+        "name_pattern": f"{re.escape(_base_of(app_id))}(-[a-z]+)?\\.",
         "idle_tasks": [task["id"] for task in idle],
         "idle_addresses": [others[task["id"]] for task in idle],
         "scaled_at": {
@@ -103,6 +109,15 @@ def _there(app: Json | None) -> list[Json]:
     """The tasks that may have requests in flight: also those whose checks fail."""
     running = [task for task in launched_tasks(app) if task.get("state") == "TASK_RUNNING"] if app else []
     return [task for task in running if task.get("host")]
+
+
+def _with_host(app: Json | None) -> list[Json]:
+    return [task for task in launched_tasks(app) if task.get("host")] if app else []
+
+
+def _base_of(app_id: str) -> str:
+    """How the ids of the tasks of all colours begin."""
+    return re.sub(r"-(blue|green)$", "", app_id.strip("/")).replace("/", "_")
 
 
 def _addresses(app: Json | None, tasks: Sequence[Json], params: Mapping[str, Any]) -> dict[str, str]:
