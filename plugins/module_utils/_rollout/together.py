@@ -66,7 +66,7 @@ def after_planning(wave: Clusters, earlier: Clusters, choice: Choice) -> Decisio
     common = choice.on_failure != "host"
     before = _first_failure(earlier) if common else None
     if before is not None:
-        return _skipped(wave, f"{before} in an earlier wave")
+        return _skipped(wave, f"an earlier wave has failed, {before}")
     waiting = [host for host, outcomes in earlier.items() if _has(outcomes, PAUSED)] if common else []
     if waiting:
         return _skipped(wave, f"{', '.join(waiting)} of an earlier wave waits for a person", is_failure=False)
