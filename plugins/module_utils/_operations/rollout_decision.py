@@ -30,7 +30,8 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     clusters = _outcomes("clusters", params["clusters"])
     choice = Choice(on_failure=params["on_failure"], keep_old=params["keep_old"], goes_back=params["rollback"])
     if params["moment"] == "planned":
-        decided = after_planning(clusters, _outcomes("earlier", params["earlier"]), choice)
+        earlier = _outcomes("earlier", params["earlier"])
+        decided = after_planning(clusters, earlier, choice, rehearses=context.check_mode)
     else:
         decided = after_letting_in(clusters, choice, last=params["moment"] == "last")
     decision = {

@@ -57,12 +57,14 @@ Decision = dict[str, Next]
 _LOST = Outcome("", "failed", "It has left the play before it told what came of it.")
 
 
-def after_planning(wave: Clusters, earlier: Clusters, choice: Choice) -> Decision:
+def after_planning(wave: Clusters, earlier: Clusters, choice: Choice, *, rehearses: bool = False) -> Decision:
     """Whether the clusters of a wave begin, when all of their plans are made and nothing is changed yet.
 
-    ``earlier`` has the clusters of the waves before. With ``host`` a cluster cares for no other one.
+    ``earlier`` has the clusters of the waves before. With ``host`` a cluster cares for no other one. Where the run
+    ``rehearses``, earlier waves were only planned too.
     """
     wave = _complete(wave)
+    earlier = {host: outcomes if rehearses else _begun(outcomes) for host, outcomes in _complete(earlier).items()}
     common = choice.on_failure != "host"
     before = _first_failure(earlier) if common else None
     if before is not None:
@@ -147,8 +149,13 @@ def _complete(wave: Clusters) -> Clusters:
 
 
 def _begun(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    """What is only planned when all are in was not begun, since another app of its cluster failed before its turn."""
-    return [replace(one, result=NOT_BEGUN) if one.result == PLANNED else one for one in outcomes]
+    """What is only planned when all are in was not begun, since another app of its cluster failed before its turn.
+
+    Where none failed, the cluster was lost in the middle: what it has done nobody knows.
+    """
+    if any(one.failure for one in outcomes):
+        return [replace(one, result=NOT_BEGUN) if one.result == PLANNED else one for one in outcomes]
+    return [replace(_LOST, group=one.group) if one.result == PLANNED else one for one in outcomes]
 
 
 def _has(outcomes: Sequence[Outcome], result: str) -> bool:

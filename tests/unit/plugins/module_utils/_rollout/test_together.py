@@ -25,7 +25,7 @@ BACK = Outcome("web", "rolled back", "Rolled back: bad")
 HELD = Outcome("web", "held", "Held: open")
 REFUSED = Outcome("web", "refused", "no such file")
 
-OUTCOMES = st.sampled_from([KEPT, PAUSED, BACK, HELD, REFUSED, Outcome("web", "unchanged")])
+OUTCOMES = st.sampled_from([KEPT, PAUSED, PLANNED, BACK, HELD, REFUSED, Outcome("web", "unchanged")])
 WAVES = st.dictionaries(st.text("abc", min_size=1, max_size=2), st.lists(OUTCOMES, max_size=3), min_size=1)
 
 
@@ -105,6 +105,28 @@ def test_a_cluster_that_told_nothing_has_failed() -> None:
 
     assert decided["east"].what == "rollback"
     assert "west: It has left the play" in decided["east"].reason
+
+
+@pytest.mark.parametrize("on_failure", ["wave", "all"])
+def test_a_cluster_that_was_lost_in_the_middle_has_failed(on_failure: str) -> None:
+    """It has its plan told and nothing after it, though no app of it failed."""
+    decided = after_letting_in({"east": [KEPT], "west": [PLANNED]}, Choice(on_failure), last=True)
+
+    assert what(decided) == {"east": "rollback", "west": "stay"}
+    assert "west (web): It has left the play" in decided["east"].reason
+    half = after_letting_in({"east": [KEPT], "west": [KEPT, PLANNED]}, Choice(on_failure), last=True)
+    assert what(half) == {"east": "rollback", "west": "rollback"}
+
+
+@pytest.mark.parametrize("lost", [[PLANNED], []], ids=["in the middle", "before its plan"])
+def test_after_a_wave_that_has_lost_a_cluster_later_ones_are_not_begun(lost: list[Outcome]) -> None:
+    assert what(after_planning({"east": [PLANNED]}, {"west": lost}, Choice("wave"))) == {"east": "skip"}
+
+
+def test_in_a_rehearsal_earlier_waves_are_only_planned_too() -> None:
+    decided = after_planning({"east": [PLANNED]}, {"west": [PLANNED]}, Choice("wave"), rehearses=True)
+
+    assert what(decided) == {"east": "begin"}
 
 
 def test_a_plan_that_is_refused_lets_no_cluster_of_the_wave_begin() -> None:
