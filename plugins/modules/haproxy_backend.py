@@ -80,12 +80,19 @@ options:
         broken.
     type: bool
     default: false
+  watched:
+    description:
+      - Addresses of those O(servers) whose health decides. Another one that should take traffic may be DOWN, whether
+        the task waits or watches (O(hold_seconds)); it serves again when its check passes.
+      - All of O(servers) by default.
+    type: list
+    elements: str
   hold_seconds:
     description:
       - How long to go on watching when all is as described, in seconds. What a reload undoes is done again. The task
-        fails with the code V(unhealthy) when a server that should take traffic does not for more than 2 seconds. A
-        balancer that does not answer says nothing about its servers; it has to be back within O(wait_timeout) at the
-        end.
+        fails with the code V(unhealthy) when one of the O(watched) servers that should take traffic does not for more
+        than 2 seconds. A balancer that does not answer says nothing about its servers; it has to be back within
+        O(wait_timeout) at the end.
     type: float
     default: 0
   wait:

@@ -301,6 +301,20 @@ def test_a_server_that_fails_while_it_is_watched_ends_the_watch(site: Site) -> N
     assert time.monotonic() - started < PATIENCE / 2
 
 
+def test_a_server_that_nobody_watches_does_not_end_the_watch_and_serves_when_it_is_well(site: Site) -> None:
+    site.bring(wanted("old", site.old), wanted("new", site.new))
+    site.old.answers["/health"] = (500, "text/plain", "no")
+    both = wanted("old", site.old), wanted("new", site.new)
+    eventually(lambda: site.bring(wait=False)["lbs"][1]["servers"]["old"]["status"] == "DOWN")
+    threading.Timer(0.5, lambda: site.sandbox.fault("plain_lb_reload", lb=1)).start()
+    watched = site.bring(*both, watched=[site.new.address], hold_seconds=4)
+    assert not watched.get("failed") and watched["repaired"] >= 1
+    assert [lb["servers"]["old"]["status"] for lb in watched["lbs"]] == ["DOWN", "DOWN"]
+    assert [site.ask() for _index in range(4)] == [200] * 4
+    del site.old.answers["/health"]
+    eventually(lambda: site.bring()["lbs"][1]["servers"]["old"]["status"] == "UP")
+
+
 def test_a_balancer_that_is_away_for_a_while_is_waited_for(site: Site) -> None:
     site.bring(wanted("old", site.old))
     site.sandbox.fault("plain_lb_down", lb=1, seconds=1)

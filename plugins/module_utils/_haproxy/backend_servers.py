@@ -74,7 +74,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Goal:
-    """The wanted servers of a backend, and the addresses and names that should be gone."""
+    """The wanted servers of a backend, and the addresses and names that should be gone.
+
+    ``watched`` are the addresses whose health decides whether the goal is reached; ``None``: that of all.
+    """
 
     backend: str
     servers: tuple[Wanted, ...] = ()
@@ -83,6 +86,11 @@ class Goal:
     placement: str = AUTO
     slot_prefix: str = "slot"
     checks: Checks = Checks()
+    watched: frozenset[str] | None = None
+
+    def watches(self, address: str) -> bool:
+        """Whether the goal is not reached while the server with this address is DOWN."""
+        return self.watched is None or address in self.watched
 
 
 @dataclass(frozen=True)
@@ -373,7 +381,7 @@ class _Work:
                 # One without weight is shown as DRAIN, whatever its checks find.
                 self._serving += row is None or not known.check_enabled or row.is_up or row.has_passed
                 if known.check_enabled and row and not (row.is_up and row.has_passed):
-                    self.down.append(f"{shown} is {row.status} {row.check_status}".rstrip())
+                    self._miss(server, f"{shown} is {row.status} {row.check_status}".rstrip())
             return
         if not known.check_enabled or known.address in self._trusted:
             self.commands.append(self._set(server, "state ready"))
@@ -382,9 +390,16 @@ class _Work:
             self.waiting.append(f"{shown} is not checked yet")
         elif row and row.has_passed:
             self.commands.append(self._set(server, "state ready"))
+        elif row and row.is_down and not self._goal.watches(known.address):
+            # Its check keeps it from traffic, as it keeps any that is DOWN, and lets it in when it is well again.
+            self.commands.append(self._set(server, "state ready"))
         else:
             status = f"{row.status} {row.check_status}".rstrip() if row else "unknown"
             self.waiting.append(f"{shown} waits for its check ({status})")
+
+    def _miss(self, server: Server, text: str) -> None:
+        if self._goal.watches(server.known.address):
+            self.down.append(text)
 
     def _remove(self, server: Server) -> None:
         name = server.known.name

@@ -63,6 +63,11 @@ class ServerRow:
         return self.status == "UP" or self.status.startswith("UP ")
 
     @property
+    def is_down(self) -> bool:
+        """Whether its checks have failed, so that it gets no requests (``DOWN 1/2``: one has passed again)."""
+        return self.status == "DOWN" or self.status.startswith("DOWN ")
+
+    @property
     def is_unchecked(self) -> bool:
         """Whether it gets requests and nobody checks it."""
         return self.status == "no check"

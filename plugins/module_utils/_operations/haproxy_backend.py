@@ -71,6 +71,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "absent": {"type": "list", "elements": "str", "default": []},
     "strict": {"type": "bool", "default": False},
     "wait_for_away": {"type": "bool", "default": False},
+    "watched": {"type": "list", "elements": "str"},
     "hold_seconds": {"type": "float", "default": 0},
 }
 
@@ -121,7 +122,13 @@ def goal_of(params: Mapping[str, Any]) -> Goal:
     both = sorted(set(absent) & set(addresses))
     if both:
         raise InvalidInput("invalid_option", f"Options servers and absent both name {', '.join(both)}.")
-    return base_goal(params, servers=servers, absent=absent)
+    watched = params["watched"]
+    return base_goal(
+        params,
+        servers=servers,
+        absent=absent,
+        watched=None if watched is None else frozenset(resolved(address) for address in watched),
+    )
 
 
 def base_goal(params: Mapping[str, Any], **goal: Any) -> Goal:
@@ -249,7 +256,7 @@ class Balancer:
         return self.missing
 
     def check_health(self) -> None:
-        """See whether the wanted servers still serve.
+        """See whether the wanted servers that are watched still serve.
 
         :raises Hopeless: with the code ``unhealthy``: for more than a moment one does not.
         """
@@ -259,7 +266,8 @@ class Balancer:
         for address, since in self._down_since.items():
             if now - since > _MOMENT:
                 server = down[address]
-                status = f"{server.row.status} ({server.row.check_status})" if server.row else "gone"
+                row = server.row
+                status = f"{row.status} ({row.check_status.removeprefix('* ')})" if row else "gone"
                 raise Hopeless(
                     "unhealthy",
                     f"lb {self.name}: {self.goal.backend}/{server.known.name} ({address}) is {status} for "
@@ -314,7 +322,9 @@ class Balancer:
     def _down(self) -> dict[str, Server]:
         found = {}
         for wanted in self.goal.servers:
-            if wanted.state == READY and wanted.weight != 0 and wanted.address is not None:
+            if wanted.state != READY or wanted.weight == 0 or wanted.address is None:
+                continue
+            if self.goal.watches(wanted.address):
                 for server in self.view.at(wanted.address)[:1]:
                     if not (server.row and (server.row.is_up or server.row.is_unchecked)):
                         found[wanted.address] = server

@@ -211,8 +211,23 @@ def test_the_traffic_is_turned_to_servers_without_weight_that_are_well(
     assert "set server web/dyn1 weight 100" in commands
 
 
-def down(name: str, address: str) -> Server:
-    return replace(server(name, address), row=row(name, "DOWN", "L4CON", 0))
+def down(name: str, address: str, state: str = "ready") -> Server:
+    return replace(server(name, address, state), row=row(name, "DOWN", "L4CON", 0))
+
+
+def test_a_server_that_is_not_watched_may_be_down() -> None:
+    wanted = goal(Wanted("a", OLD), Wanted("b", NEW), watched=frozenset({NEW}))
+    assert decide(view(down("web1", OLD), server("web2", NEW)), wanted).missing is None
+    assert "web2" in (decide(view(server("web1", OLD), down("web2", NEW)), wanted).missing or "")
+
+
+def test_a_server_that_is_not_watched_is_not_waited_for_when_its_check_has_failed() -> None:
+    """A reload has forgotten it. It is DOWN, so that ``ready`` gives it no traffic before a check has passed."""
+    wanted = goal(Wanted("a", OLD), Wanted("b", NEW), watched=frozenset({NEW}))
+    assert texts(view(down("dyn1", OLD, "drain"), server("web2", NEW)), wanted) == ["set server web/dyn1 state ready"]
+    unknown = view(server("dyn1", OLD, "drain", passed=False), server("web2", NEW))
+    assert "waits for its check" in (decide(unknown, wanted).missing or "")
+    assert texts(view(server("web1", OLD), down("dyn2", NEW, "drain")), wanted) == []
 
 
 def test_a_server_without_weight_need_not_be_up() -> None:
