@@ -26,6 +26,11 @@ options:
     description: How many tasks of the app have to be alive. Fewer are waited for.
     type: int
     default: 1
+  partial:
+    description:
+      - Whether fewer tasks than O(instances) are enough when O(wait_timeout) is over, one at least. It is for going back.
+    type: bool
+    default: false
   share:
     description:
       - Percent of the requests for the app, 0 to 100. With V(100) all tasks of the other app are taken out.
@@ -46,8 +51,8 @@ options:
     default: 0
   wait_timeout:
     description:
-      - For how many seconds O(instances) tasks are waited for. After that the traffic goes to those that are alive, and
-        a warning says so; without any the task fails.
+      - For how many seconds O(instances) tasks are waited for. After that the task fails; with O(partial) only when none
+        is alive, else a warning says how many are.
     type: float
     default: 60
 extends_documentation_fragment:

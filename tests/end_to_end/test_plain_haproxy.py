@@ -183,3 +183,44 @@ def test_another_host_may_have_the_sockets(app: Plain) -> None:
         run = app.play("bluegreen", "2", bluegreen_hosts=HOST)
         assert run.result == "promoted", run.output
         assert all_from(traffic, "2")
+
+
+def test_a_first_step_without_weight_bakes_without_users(app: Plain) -> None:
+    """Warm and watched, and every request goes to the old version."""
+    steps = [{"instances": 1, "bake": 1, "pause": True}, {"weight": 5}]
+    with app.traffic() as traffic:
+        run = app.play("canary", "2", canary_steps=steps)
+        assert run.result == "paused", run.output
+        assert all_from(traffic, "1")
+    assert traffic.versions() == {"1"}
+
+
+def test_going_back_does_not_wait_for_a_balancer_that_is_away(app: Plain, sandbox: launch.Running) -> None:
+    steps = [{"weight": 50, "pause": True}]
+    assert app.play("canary", "2", canary_steps=steps).result == "paused"
+    sandbox.fault("plain_lb_down", lb=1)
+    with clients(app.urls()[:1], ("get",), 100.0) as traffic:
+        traffic.wait_until_flowing()
+        back = app.play("rollback", "2", bluegreen_switch_timeout=2, bluegreen_drain_timeout=2)
+        assert back.code != 0, back.output
+        assert all_from(traffic, "1")
+    assert app.counts() == {"1": 4, "2": 2}
+    sandbox.clear_faults()
+    assert app.play("rollback", "2").result == "rolled back"
+    assert app.counts() == {"1": 4}
+
+
+def test_a_balancer_that_forgets_all_before_the_old_version_is_removed_serves_again(
+    app: Plain, sandbox: launch.Running, tmp_path: Path
+) -> None:
+    hook = tmp_path / "reload.yml"
+    fault = json.dumps({"kind": "plain_lb_reload", "lb": 1, "keep_state": False})
+    hook.write_text(
+        "- name: Somebody reloads a load balancer\n"
+        "  ansible.builtin.uri:\n"
+        f"    url: {sandbox.control}/faults\n    method: POST\n    body: '{fault}'\n    body_format: json\n"
+        "- name: The new worker is there\n  ansible.builtin.pause:\n    seconds: 1\n"
+    )
+    run = app.deploy("2", bluegreen_hooks={"retire": [str(hook)]})
+    assert run.result == "promoted"
+    assert (app.counts(), app.servers()) == ({"2": 4}, [4, 4])

@@ -22,6 +22,8 @@ from .observation import Observation, group_apps
 
 Json = Mapping[str, Any]
 
+_NOT_YET = frozenset({"TASK_STAGING", "TASK_STARTING"})
+
 
 def observe_behind_haproxy(marathon: Marathon, name: str, lbs: Sequence[Json], port_index: int) -> Observation:
     """The group as Marathon and the LBs show it.
@@ -54,9 +56,10 @@ def _colour(app: Json, apps: Sequence[Json], lbs: Sequence[Json], port_index: in
         address
         for other in apps
         if other is not app
-        for address in addresses(other, _with_address(launched_tasks(other)), port_index).values()
+        for address in addresses(other, addressed_tasks(other), port_index).values()
     }
-    shares = [_share(lb, own) for lb in lbs]
+    here = set(addresses(app, addressed_tasks(app), port_index).values())
+    shares = [_share(lb, here, here | foreign) for lb in lbs]
     return Colour(
         app_id=app["id"],
         colour=colour_of(app),
@@ -72,13 +75,22 @@ def _colour(app: Json, apps: Sequence[Json], lbs: Sequence[Json], port_index: in
     )
 
 
-def _with_address(tasks: Sequence[Json]) -> list[Json]:
-    return [task for task in tasks if task.get("host") and task.get("state") == "TASK_RUNNING"]
+def addressed_tasks(app: Json | None) -> list[Json]:
+    """The tasks that may be at the load balancers and have requests: whatever Marathon hears of them now.
+
+    One on an agent that the cluster has lost sight of may serve all the same, and one whose checks fail may be busy.
+    """
+    tasks = launched_tasks(app) if app else []
+    return [task for task in tasks if task.get("host") and task.get("state") not in _NOT_YET]
 
 
-def _share(lb: Json, own: set[str]) -> float:
-    """Percent of the requests that an LB gives to the servers at ``own``, by the weights of all that get some."""
-    weights = {server["address"]: server["weight"] for server in lb["servers"].values() if _serves(server)}
+def _share(lb: Json, own: set[str], group: set[str]) -> float:
+    """Percent of the group's requests that an LB is set to give to the servers at ``own``, whatever its checks say."""
+    weights = {
+        server["address"]: server["weight"]
+        for server in lb["servers"].values()
+        if server["state"] == "ready" and server["address"] in group
+    }
     total = sum(weights.values())
     return 100 * sum(weight for address, weight in weights.items() if address in own) / total if total else 0.0
 

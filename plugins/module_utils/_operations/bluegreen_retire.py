@@ -22,7 +22,7 @@ from .._marathon.definitions import app_path, normalise
 from .._marathon.deployment_group import group_name, launched_tasks, receiver
 from .._marathon.ending import ENDING_TYPES, Ending
 from .._marathon.events import Events
-from .._marathon.haproxy_group import addresses, observe_behind_haproxy
+from .._marathon.haproxy_group import addressed_tasks, addresses, observe_behind_haproxy
 from .._marathon.observation import Observation, observe_group
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -65,6 +65,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         result = outcome(context, "app", before, after)
         if app is not None and plain:
             _refuse_known(app, _doomed(app, params["tasks"]), params)
+            _refuse_without_another(observed, app)
         elif app is not None:
             _refuse_served(observed, app, _doomed(app, params["tasks"]))
         if context.check_mode:
@@ -101,8 +102,9 @@ def _refuse_served(observed: Observation, app: Json, doomed: Sequence[Json]) -> 
 
 def _refuse_known(app: Json, doomed: Sequence[Json], params: Mapping[str, Any]) -> None:
     """Plain HAProxy takes a server away only when it is idle; one of its configuration stays, in maintenance."""
-    running = [task for task in doomed if task.get("state") == "TASK_RUNNING" and task.get("host")]
-    gone = set(addresses(app, running, params["port_index"]).values())
+    ids = {task["id"] for task in doomed}
+    there = [task for task in addressed_tasks(app) if task["id"] in ids]
+    gone = set(addresses(app, there, params["port_index"]).values())
     for lb in params["haproxy_lbs"]:
         for name, server in lb["servers"].items():
             if server["address"] in gone and (server["state"] != "maint" or server["sessions"] or server["queued"]):
@@ -111,6 +113,17 @@ def _refuse_known(app: Json, doomed: Sequence[Json], params: Mapping[str, Any]) 
                     f"{app['id']} was not removed, lb {lb['lb']} still has its server {name} ({server['state']}). Run "
                     "this again.",
                 )
+
+
+def _refuse_without_another(observed: Observation, app: Json) -> None:
+    """A reload may have made an LB forget the servers of the version that stays."""
+    for colour in (observed.group.old, observed.group.new):
+        if colour is not None and colour.app_id != app["id"] and not colour.lowest_share:
+            raise OperationError(
+                "held",
+                f"{app['id']} was not removed, not every lb sends requests to {colour.app_id}, which is to stay. Run "
+                "this again.",
+            )
 
 
 def _unchanged_since(observed: Observation, app: Json, params: Mapping[str, Any]) -> bool:

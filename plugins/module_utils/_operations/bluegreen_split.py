@@ -18,8 +18,8 @@ from .._haproxy.weights import EQUAL, split
 from .._invocation.context import Context
 from .._marathon.client import MARATHON_SPEC, Marathon
 from .._marathon.definitions import app_path
-from .._marathon.deployment_group import alive_tasks, by_age, group_name, launched_tasks
-from .._marathon.haproxy_group import addresses
+from .._marathon.deployment_group import alive_tasks, by_age, group_name
+from .._marathon.haproxy_group import addressed_tasks, addresses
 from .._marathon.observation import group_apps
 from .._wait import Pauses, wait_until
 
@@ -28,6 +28,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "group": {"type": "str", "required": True},
     "app_id": {"type": "str", "required": True},
     "instances": {"type": "int", "default": 1},
+    "partial": {"type": "bool", "default": False},
     "share": {"type": "float"},
     "idle": {"type": "int", "default": 0},
     "lb_mode": {"type": "str", "choices": ["marathon_lb", "haproxy"], "default": "haproxy"},
@@ -48,10 +49,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     app_id = app_path(params["app_id"])
     with Marathon.from_params(params, context) as marathon:
         app, other = _apps(marathon, params, context, app_id)
-    own_tasks, other_tasks = alive_tasks(app), _there(other)
+    own_tasks, other_tasks = alive_tasks(app), addressed_tasks(other)
     idle = other_tasks if share == 100 else sorted(other_tasks, key=lambda task: task["id"])[: params["idle"]]
-    idle_ids = {task["id"] for task in idle}
-    busy = [task for task in other_tasks if task["id"] not in idle_ids]
+    # What Marathon does not know to be alive stays at the load balancers as it is: a new leader knows of no task.
+    busy = [task for task in alive_tasks(other) if task not in idle] if other is not None else []
     own, others = _addresses(app, own_tasks, params), _addresses(other, other_tasks, params)
     weights, other_weights = _weights(share, len(own_tasks), len(busy))
     servers = [_server(task["id"], own, weight, share != 0) for task, weight in zip(own_tasks, weights, strict=True)]
@@ -67,9 +68,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "other_servers": [*rest, *out],
         "addresses": list(own.values()),
         "other_addresses": list(others.values()),
-        "running_addresses": list(_addresses(app, _there(app), params).values()),
+        "running_addresses": list(_addresses(app, addressed_tasks(app), params).values()),
         "known_addresses": [
-            address for one in (app, other) for address in _addresses(one, _with_host(one), params).values()
+            address for one in (app, other) for address in _addresses(one, addressed_tasks(one), params).values()
         ],
         "name_pattern": f"{re.escape(_base_of(app_id))}(-[a-z]+)?\\.",
         "idle_tasks": [task["id"] for task in idle],
@@ -81,7 +82,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _apps(marathon: Marathon, params: Mapping[str, Any], context: Context, app_id: str) -> tuple[Json, Json | None]:
-    """The app with at least ``instances`` tasks alive, or what is alive of it when the time is over; and the other."""
+    """The app with at least ``instances`` tasks alive, and the other one.
+
+    :raises DeadlinePassed: fewer are alive; with ``partial``: none is.
+    """
     name = group_name({"id": app_id}, params["group"])
 
     def look() -> list[dict[str, Any]]:
@@ -98,21 +102,11 @@ def _apps(marathon: Marathon, params: Mapping[str, Any], context: Context, app_i
         apps = wait_until(context, look, pending, timeout=params["wait_timeout"], pauses=_PAUSES)
     except DeadlinePassed as error:
         apps = look()
-        if not any(app["id"] == app_id and alive_tasks(app) for app in apps):
+        if not params["partial"] or not any(app["id"] == app_id and alive_tasks(app) for app in apps):
             raise
         context.warn(f"{error.message}: the traffic goes to these.")
     by_id = {app["id"]: app for app in apps}
     return by_id.pop(app_id), next(iter(by_id.values()), None)
-
-
-def _there(app: Json | None) -> list[Json]:
-    """The tasks that may have requests in flight: also those whose checks fail."""
-    running = [task for task in launched_tasks(app) if task.get("state") == "TASK_RUNNING"] if app else []
-    return [task for task in running if task.get("host")]
-
-
-def _with_host(app: Json | None) -> list[Json]:
-    return [task for task in launched_tasks(app) if task.get("host")] if app else []
 
 
 def _base_of(app_id: str) -> str:

@@ -197,7 +197,8 @@ def _unchanged(group: Group, old: Colour, wanted: Wanted, policy: Policy) -> Pla
     elif not group.settled:
         steps = (_healthy(old.app_id, count),)
     if policy.weighted and (steps or old.traffic is not Traffic.ALL):
-        steps = (*steps, _serves(policy, old.app_id, count))
+        unseen = _checked(policy, old.app_id) if old.traffic is Traffic.NONE else []
+        steps = (*steps, *unseen, _serves(policy, old.app_id, count))
     return Plan("deploy", "deployed" if steps else "unchanged", old, None, None, count, count, False, steps)
 
 

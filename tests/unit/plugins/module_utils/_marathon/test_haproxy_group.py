@@ -94,7 +94,27 @@ def test_what_is_taken_out_or_dead_serves_nobody(state: str) -> None:
     group = observed(lb(p31001=(state, 100), p31002=(state, 100), p32001=("ready", 100)))
 
     assert (group.old.traffic, group.new.traffic) == (Traffic.NONE, Traffic.ALL)
-    assert (group.old.share, group.new.share) == (0, 100)
+
+
+def test_what_a_check_says_is_no_share() -> None:
+    """Else a canary would seem to have come further where the old version is ill."""
+    group = observed(lb(p31001=("DOWN", 95), p31002=("DOWN", 95), p32001=("ready", 10)))
+
+    assert (group.old.share, group.new.share) == (95, 5)
+
+
+def test_servers_of_others_are_no_part_of_the_share() -> None:
+    group = observed(lb(p31001=("ready", 50), p31002=("ready", 50), p32001=("ready", 100), p40000=("ready", 100)))
+
+    assert group.new.share == 50
+
+
+def test_a_task_on_an_agent_out_of_sight_may_serve_all_the_same() -> None:
+    lost = {**BLUE, "tasks": [{**BLUE["tasks"][0], "state": "TASK_UNREACHABLE"}]}
+    shown = lb(p31001=("ready", 100), p32001=("ready", 100))
+    group = observe_behind_haproxy(Apps(lost, GREEN), "web", [shown], 0).group  # type: ignore[arg-type]
+
+    assert group.new.traffic is Traffic.SOME
 
 
 def test_a_weight_of_nothing_is_no_traffic() -> None:
