@@ -22,11 +22,13 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils._errors import Unreachable
 from ..module_utils._invocation.context import Context
 from ..module_utils._invocation.execution import SAMPLES, execute
 from ..module_utils._invocation.secrets import secrets_of
@@ -50,15 +52,32 @@ class OperationAction(ActionBase):
         """Run the operation here, or the module of the same name where the task asks for a process of its own."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
-        if self._wants_a_process(task_vars):
+        result = self._run_as_process(task_vars) if self._wants_a_process(task_vars) else self._run_here(task_vars)
+        return self._in_journal(result, task_vars)
+
+    def _run_as_process(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run the module. Of another host (``delegate_to``) a failure names it.
+
+        Ansible would take the host of the play for unreachable where the other one is: no rescue would run, so no
+        rollback either, and the lock would stay.
+        """
+        other = self._task.delegate_to
+        if other not in (task_vars.get("ansible_delegated_vars") or {}):  # core 2.18 keeps the text of an omitted one
+            other = None
+        try:
             result = self._execute_module(
                 module_args=self._process_args(),
                 task_vars=self._process_vars(task_vars),
                 wrap_async=bool(self._task.async_val),
             )
-        else:
-            result = self._run_here(task_vars)
-        return self._in_journal(result, task_vars)
+        except AnsibleConnectionFailure as error:
+            if other is None:
+                raise
+            refused = Unreachable("unreachable", f"Ansible cannot reach this host: {error}", system=str(other))
+            result = {"failed": True, "changed": False, "msg": refused.message, "failure": refused.failure()}
+        if result.get("failed") and other is not None and other not in C.LOCALHOST:
+            result["msg"] = f"{other}: {result.get('msg')}"
+        return result
 
     def _in_journal(self, result: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Add an entry to the fact ``zdd_rollout_journal`` where the variable ``zdd_rollout_step`` names a step.

@@ -10,10 +10,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.zdd.rollout.plugins.module_utils._errors import Rejected
 from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
@@ -47,14 +48,20 @@ def act(
     connection: Mapping[str, Any] | None = None,
     task: Mapping[str, Any] | None = None,
     variables: Mapping[str, Any] | None = None,
+    module: Mapping[str, Any] | Exception = MappingProxyType({"by": "module"}),
 ) -> dict[str, Any]:
-    """Run the action; ``{"by": "module"}`` is its result where it leaves the task to the module."""
+    """Run the action; ``{"by": "module"}`` is its result where it leaves the task to the module.
+
+    ``module`` is what comes of that otherwise.
+    """
 
     class Action(OperationAction):
         operation = None
 
         def _execute_module(self, **given: Any) -> dict[str, Any]:
-            return {"by": "module", **given}
+            if isinstance(module, Exception):
+                raise module
+            return {**module, **given}
 
     Action.operation = operation(answer)
     fields = {
@@ -211,6 +218,31 @@ def test_the_module_runs_on_the_python_of_ansible_unless_one_was_chosen(
     result = act(echo, {"name": "a"}, **{"task": {"async_val": 3}, **asked})
 
     assert result["task_vars"].get("ansible_python_interpreter") == interpreter
+
+
+LB_HOST = {"delegate_to": "lb1", "async_val": 3}
+DELEGATED = {"ansible_delegated_vars": {"lb1": {}}, "zdd_rollout_step": {"run": 1, "name": "drained", "title": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"failed": True, "msg": "lb /run/haproxy.sock: no answer"}, "lb1: lb /run/haproxy.sock: no answer"),
+        (AnsibleConnectionFailure("refused"), "lb1: Ansible cannot reach this host: refused"),
+    ],
+    ids=["failed", "unreachable"],
+)
+def test_a_failure_on_another_host_is_one_of_the_task_and_names_it(answer: Any, told: str) -> None:
+    """Where a host of the play is unreachable no rescue runs; here it is not the host of the play."""
+    result = act(echo, {"name": "a"}, task=LB_HOST, variables=DELEGATED, module=answer)
+
+    assert (result["failed"], result["msg"], "unreachable" in result) == (True, told, False)
+    assert result["journal_entry"]["msg"] == told
+
+
+def test_a_host_of_the_play_that_is_unreachable_is_so() -> None:
+    with pytest.raises(AnsibleConnectionFailure):
+        act(echo, {"name": "a"}, connection={"transport": "ssh"}, module=AnsibleConnectionFailure("refused"))
 
 
 def test_the_journal_keeps_that_a_number_is_not_known() -> None:
