@@ -59,6 +59,48 @@ options:
       - What a balancer does not have is drained there already. With O(state=ready) it fails.
     type: list
     elements: str
+  servers:
+    description:
+      - Other servers, which are kept as they are described here while the task waits, as M(zdd.rollout.haproxy_backend)
+        takes them. A reload that forgets what was set at run time would leave a balancer without the servers that
+        should take over; they are set again then. Nothing is kept by default.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - Name of the server if it has to be added.
+        type: str
+        required: true
+      address:
+        description:
+          - Address as C(ip:port).
+        type: str
+        required: true
+      weight:
+        description:
+          - Weight, from 0 to 256.
+        type: int
+        default: 100
+      state:
+        description:
+          - V(ready) takes traffic, V(drain) gets no new clients, V(maint) gets nobody.
+        type: str
+        choices:
+          - ready
+          - drain
+          - maint
+        default: ready
+  placement:
+    description:
+      - How O(servers) are added that are not there, as in M(zdd.rollout.haproxy_backend).
+    type: str
+    choices:
+      - auto
+      - dynamic
+      - template
+    default: auto
   state:
     description:
       - V(drained) takes the servers out, V(ready) puts them back.
@@ -103,6 +145,7 @@ extends_documentation_fragment:
   - zdd.rollout.wait
   - zdd.rollout.attributes
 seealso:
+  - module: zdd.rollout.haproxy_backend
   - module: zdd.rollout.haproxy_info
   - module: zdd.rollout.pending_operations_wait
 """
@@ -136,6 +179,15 @@ EXAMPLES = r"""
     address:
       - 10.0.1.1:31001
       - 10.0.1.2:31002
+
+- name: One server is idle, and a reload meanwhile does not make a balancer forget the other
+  zdd.rollout.haproxy_drain:
+    socket: 10.0.0.1:9999
+    backend: shop
+    address: 10.0.1.1:31001
+    servers:
+      - name: green-1
+        address: 10.0.1.3:31001
 
 - name: The server takes traffic again
   zdd.rollout.haproxy_drain:

@@ -205,6 +205,30 @@ def test_what_an_old_worker_still_serves_is_not_taken_away(site: Site) -> None:
     assert site.bring(absent=[site.old.address])["changed"]
 
 
+def test_servers_that_a_reload_forgets_during_a_drain_elsewhere_serve_on(site: Site) -> None:
+    site.bring(wanted("old", site.old))
+    results: list[dict[str, Any]] = []
+    drain = {"address": [site.old.address], "drain_timeout": 0, "servers": [wanted("new", site.new, 70)]}
+    with held(site.frontend, [site.old]) as statuses:
+        site.bring(wanted("new", site.new, 70), wanted("old", site.old, state="drain"))
+        thread = threading.Thread(target=lambda: results.append(site.operate(haproxy_drain, **drain)))
+        thread.start()
+        eventually(lambda: site.servers()["old"][2] == "maint")
+        site.sandbox.fault("plain_lb_reload", lb=1)
+        eventually(lambda: site.servers(1) == {"new": (site.new.address, 70, "ready")})
+        assert not results
+    thread.join(PATIENCE)
+    assert statuses == [200] and results[0]["changed"] and not results[0].get("failed")
+    assert site.servers(0) == {"new": (site.new.address, 70, "ready"), "old": (site.old.address, 100, "maint")}
+
+
+def test_a_server_is_not_drained_and_kept_at_once(site: Site) -> None:
+    site.bring(wanted("old", site.old))
+    for chosen in ({"server": ["old"]}, {"address": [site.old.address]}):
+        refused = site.operate(haproxy_drain, **chosen, servers=[wanted("old", site.old)])
+        assert (refused["failure"]["code"], refused["changed"]) == ("invalid_option", False)
+
+
 def test_slots_are_taken_and_given_back_and_outlive_a_reload_with_the_state_file(slots: Site) -> None:
     slots.bring(wanted("old", slots.old, 60), wanted("new", slots.new, 40))
     there = {"slot1": (slots.old.address, 60, "ready"), "slot2": (slots.new.address, 40, "ready")}

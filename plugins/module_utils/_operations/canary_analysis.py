@@ -273,8 +273,7 @@ def _keeper(params: Mapping[str, Any], context: Context) -> Callable[[], None] |
         return None
     if not params["socket"] or not params["backend"]:
         _refuse("servers needs socket and backend: where they are kept.")
-    spec = haproxy_backend.ARGUMENT_SPEC
-    return haproxy_backend.keeper({**{name: option.get("default") for name, option in spec.items()}, **params}, context)
+    return haproxy_backend.keeper(params, context)
 
 
 def _sampled(counts: Counts) -> dict[str, int]:

@@ -93,8 +93,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def keeper(params: Mapping[str, Any], context: Context) -> Callable[[], None]:
     """A function that takes one step towards what ``params`` describe at each call, and so undoes what a reload does.
 
-    For an operation that watches something else meanwhile. A balancer that does not answer is asked at the next call.
+    For an operation that watches something else meanwhile; options of ``ARGUMENT_SPEC`` that it does not have are as by
+    default. A balancer that does not answer is asked at the next call.
     """
+    params = {**{name: option.get("default") for name, option in ARGUMENT_SPEC.items()}, **params}
     balancers = _balancers(goal_of(params), params, context)
 
     def step() -> None:

@@ -10,7 +10,7 @@ those that a reload left behind. An old worker cannot be told to take a server o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from .._invocation.outcome import outcome
 from .._on_timeout import ON_TIMEOUT_SPEC, settle, settled
 from .._parallel import each
 from .._wait import WAIT_SPEC, Pauses, wait_until
+from . import haproxy_backend
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **HAPROXY_SPEC,
@@ -32,6 +33,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "backend": {"type": "str", "required": True},
     "server": {"type": "list", "elements": "str"},
     "address": {"type": "list", "elements": "str"},
+    "servers": haproxy_backend.ARGUMENT_SPEC["servers"],
+    "placement": haproxy_backend.ARGUMENT_SPEC["placement"],
     "state": {"type": "str", "choices": ["drained", "ready"], "default": "drained"},
     "drain_timeout": {"type": "float", "default": 30},
     "keep_alive_timeout": {"type": "float", "default": 10},
@@ -42,6 +45,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 ARGUMENT_RULES: dict[str, Any] = {"required_one_of": [("server", "address")]}
 
 _LONGEST_PAUSE = 0.5
+# Where servers are kept (s): after a reload that forgets all of them each request fails until the next look.
+_LONGEST_PAUSE_OF_KEEPER = 0.1
 _LONGEST_FIRST_LOOK = 2.0
 _FIRST_LOOK_PAUSE = 0.1
 
@@ -153,6 +158,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     for balancer, state in zip(balancers, states, strict=True):
         balancer.first_pid = state.pid
     target = "maint" if params["state"] == "drained" else "ready"
+    _check_kept(balancers, params)
     if params["state"] == "ready":
         _check_presence(balancers)
     before = _resource(params, states)
@@ -171,7 +177,10 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if not context.check_mode:
         if result["changed"]:
             _rehearse(balancers)
-        left = _drain(balancers, params, context) if target == "maint" else _restore(balancers, params, context)
+        keep = haproxy_backend.keeper(params, context) if params["servers"] else None
+        work = _Work(balancers, params, context, keep)
+        left = _drain(work) if target == "maint" else _restore(work)
+        result["changed"] = result["changed"] or bool(context.changes)
         result["backend"] = _resource(params, [balancer.state for balancer in balancers])
         if target == "maint" and params["wait"] and not left["deadline_passed"]:
             context.sample("evidence", text=_evidence(balancers))
@@ -238,6 +247,10 @@ class _Balancer:
     def absent_addresses(self) -> list[str]:
         """The addresses that it had no server for when it was last seen."""
         return sorted(self._chosen.addresses - self.addresses)
+
+    def all_addresses(self) -> set[str]:
+        """The addresses of the servers that the operation is about, whether it has them or not."""
+        return self._chosen.addresses | self.addresses
 
     def look(self) -> BalancerState:
         """Read all; a balancer that does not answer for a while is one that says nothing."""
@@ -358,45 +371,72 @@ def _first_look(balancers: Sequence[_Balancer], context: Context, timeout: float
             context.sleep(_FIRST_LOOK_PAUSE)
 
 
+def _check_kept(balancers: Sequence[_Balancer], params: Mapping[str, Any]) -> None:
+    """Refuse to keep a server that is drained.
+
+    :raises InvalidInput: both are asked for.
+    """
+    kept = {resolved(server["address"]) for server in params["servers"]}
+    both = sorted(kept & {address for balancer in balancers for address in balancer.all_addresses()})
+    if both:
+        raise InvalidInput("invalid_option", f"Option servers names {', '.join(both)}, which the drain is about.")
+
+
 def _rehearse(balancers: Sequence[_Balancer]) -> None:
     """Find out before anything is changed whether every balancer allows it."""
     each(_Balancer.rehearse, balancers)
 
 
-def _drain(balancers: Sequence[_Balancer], params: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    pauses = Pauses(params["wait_sleep"], 1.3, max(_LONGEST_PAUSE, params["wait_sleep"]))
+@dataclass(frozen=True)
+class _Work:
+    """What the waits need. ``keep`` is called at each look; it takes a step to keep other servers as they should be."""
+
+    balancers: Sequence[_Balancer]
+    params: Mapping[str, Any]
+    context: Context
+    keep: Callable[[], None] | None
+
+    @property
+    def pauses(self) -> Pauses:
+        """Between two looks."""
+        first = self.params["wait_sleep"]
+        return Pauses(first, 1.3, max(_LONGEST_PAUSE if self.keep is None else _LONGEST_PAUSE_OF_KEEPER, first))
+
+
+def _drain(work: _Work) -> dict[str, Any]:
+    balancers, params, context = work.balancers, work.params, work.context
     if params["wait"]:
         for balancer in balancers:
             balancer.set("drain", ["ready"])
         try:
             wait_until(
                 context,
-                lambda: _look(balancers, context, "drain", ["ready"]),
+                lambda: _look(work, "drain", ["ready"]),
                 lambda states: _first(
                     busy(state) for state in states if "drain" in state.states.values() or state.error
                 ),
                 timeout=min(params["drain_timeout"], params["wait_timeout"]),
-                pauses=pauses,
+                pauses=work.pauses,
             )
         except DeadlinePassed as deadline:
             context.progress(f"{deadline.message}; persistent clients are sent elsewhere now")
     else:
-        _look(balancers, context, "maint", [])
+        _look(work, "maint", [])
     for balancer in balancers:
         balancer.set_again("maint", ["ready", "drain"])
     if not params["wait"]:
-        _look(balancers, context, "maint", [])
+        _look(work, "maint", [])
         return settled()
     try:
         wait_until(
             context,
-            lambda: _look(balancers, context, "maint", ["ready", "drain"]),
+            lambda: _look(work, "maint", ["ready", "drain"]),
             lambda _states: _first(
                 undrained(balancer.state, balancer.first_pid, context.now(), params["keep_alive_timeout"])
                 for balancer in balancers
             ),
             timeout=params["wait_timeout"],
-            pauses=pauses,
+            pauses=work.pauses,
         )
     except DeadlinePassed as deadline:
         reports = [_report(balancer) for balancer in balancers]
@@ -407,26 +447,27 @@ def _drain(balancers: Sequence[_Balancer], params: Mapping[str, Any], context: C
     return settled()
 
 
-def _restore(balancers: Sequence[_Balancer], params: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    for balancer in balancers:
+def _restore(work: _Work) -> dict[str, Any]:
+    for balancer in work.balancers:
         balancer.set("ready", ["drain", "maint"])
-    if params["wait"]:
+    if work.params["wait"]:
         wait_until(
-            context,
-            lambda: _look(balancers, context, "ready", ["drain", "maint"]),
+            work.context,
+            lambda: _look(work, "ready", ["drain", "maint"]),
             lambda states: _first(unready(state) for state in states),
-            timeout=params["wait_timeout"],
-            pauses=Pauses(params["wait_sleep"], 1.3, max(_LONGEST_PAUSE, params["wait_sleep"])),
+            timeout=work.params["wait_timeout"],
+            pauses=work.pauses,
         )
     else:
-        _look(balancers, context, "ready", [])
+        _look(work, "ready", [])
     return settled()
 
 
-def _look(
-    balancers: Sequence[_Balancer], context: Context, wanted: str, only_from: Sequence[str]
-) -> list[BalancerState]:
+def _look(work: _Work, wanted: str, only_from: Sequence[str]) -> list[BalancerState]:
     """Look at all, and set again what a reload has undone; the state that is returned is the one before that."""
+    balancers, context = work.balancers, work.context
+    if work.keep is not None:
+        work.keep()
     states = each(_Balancer.look, balancers)
     known = [state for state in states if state.error is None]
     if wanted != "ready" and known:
