@@ -23,6 +23,7 @@ from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.counters impo
 from ansible_collections.zdd.rollout.plugins.module_utils._haproxy.runtime import Runtime
 from ansible_collections.zdd.rollout.plugins.module_utils._operations import (
     canary_analysis,
+    haproxy_backend,
     marathon_app,
     marathon_app_info,
     marathon_lb_wait,
@@ -240,6 +241,29 @@ def test_behind_marathon_lb_a_task_of_the_canary_that_crashes_ends_it() -> None:
         good["analysis"]["baseline"]["requests"], rel=0.1
     )
     assert "a task of /live ended" in reason(bad, "canary_aborted")
+
+
+@pytest.mark.serial
+def test_a_crash_between_two_looks_is_not_overslept_where_servers_are_kept() -> None:
+    with launch.start(lbs=0, plain_lbs=1) as sandbox:
+        (lb,) = sandbox.plain_lbs
+        there = {"marathon_url": sandbox.marathon, "app_id": "/live"}
+        operate(marathon_app, marathon_url=sandbox.marathon, app=sandbox.app(id="/live", instances=2))
+        tasks = operate(marathon_app_info, **there)["apps"][0]["tasks"]
+        addresses = [f"{task['host']}:{task['ports'][0]}" for task in tasks]
+        at = {
+            "socket": [lb["socket"]],
+            "backend": "web",
+            "servers": [{"name": f"live-{number}", "address": address} for number, address in enumerate(addresses)],
+        }
+        assert not operate(haproxy_backend, **at, check_interval=0.1, wait_timeout=PATIENCE).get("failed")
+        sides = {"canary_addresses": addresses[:1], "baseline_addresses": addresses[1:]}
+        killer = threading.Timer(1, lambda: sandbox.fault("task_kill", app="/live"))
+        killer.start()
+        bad = operate(canary_analysis, **there, **at, **sides, interval=PATIENCE, wait_timeout=2 * PATIENCE)
+        killer.join()
+    assert "a task of /live ended" in reason(bad, "canary_aborted")
+    assert bad["failure"]["detail"]["seconds"] < PATIENCE / 2
 
 
 # What is not good enough to promote

@@ -175,12 +175,15 @@ class _Analysis:
         return verdict
 
     def _rest(self, tasks: _Tasks, seconds: float) -> None:
-        """Until the next look. Servers that have to stay so are looked at all the time."""
+        """Until the next look, which comes at once when a task is told of. Servers to be kept are looked at always."""
         ends = self._context.now() + seconds
-        while self._keep is not None and (left := ends - self._context.now()) > 0:
+        if self._keep is None:
+            tasks.rest(seconds)
+            return
+        while (left := ends - self._context.now()) > 0:
             self._keep()
-            tasks.rest(min(_KEEP_PAUSE, left))
-        tasks.rest(max(0.0, ends - self._context.now()))
+            if tasks.rest(min(_KEEP_PAUSE, left)):
+                return
 
     def result(self, verdict: Verdict) -> dict[str, Any]:
         """The verdict with the numbers behind it, as plain data."""
@@ -391,9 +394,10 @@ class _Tasks:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def rest(self, seconds: float) -> None:
-        """Rest until the next look."""
+    def rest(self, seconds: float) -> bool:
+        """Rest for ``seconds``; ``True`` when there is a reason to look before these are over."""
         self._context.sleep(seconds)
+        return False
 
     def crashed_since(self) -> str | None:
         """How a task has ended, if there is a reason to ask; ``None``: nothing is known."""
@@ -419,9 +423,10 @@ class _MarathonTasks(_Tasks):
         self._due = context.now() + self._pause
         self._woken = False
 
-    def rest(self, seconds: float) -> None:
-        """Rest until something happened to a task of the app, ``seconds`` at most."""
-        self._woken = self._events.rest(seconds)
+    def rest(self, seconds: float) -> bool:
+        """Rest until something happened to a task of the app (then ``True``), ``seconds`` at most."""
+        self._woken = self._events.rest(seconds) or self._woken
+        return self._woken
 
     def crashed_since(self) -> str | None:
         """As :meth:`crashed`, when it is time to ask; no answer is no news."""
