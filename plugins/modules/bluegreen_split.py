@@ -53,6 +53,8 @@ options:
     description:
       - For how many seconds O(instances) tasks are waited for. After that the task fails; with O(partial) only when none
         is alive, else a warning says how many are.
+      - With a O(share) for both, the results of checks of the other app's tasks are waited for too. A warning says so
+        when there are none; those tasks stay at the load balancers as they are.
     type: float
     default: 60
 extends_documentation_fragment:

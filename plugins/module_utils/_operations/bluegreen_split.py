@@ -82,11 +82,12 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
 
 
 def _apps(marathon: Marathon, params: Mapping[str, Any], context: Context, app_id: str) -> tuple[Json, Json | None]:
-    """The app with at least ``instances`` tasks alive, and the other one.
+    """The app with at least ``instances`` tasks alive, and the other one, where it has a part too with known checks.
 
     :raises DeadlinePassed: fewer are alive; with ``partial``: none is.
     """
     name = group_name({"id": app_id}, params["group"])
+    both = params["share"] is not None and 0 < params["share"] < 100
 
     def look() -> list[dict[str, Any]]:
         apps = by_age(group_apps(marathon, name))
@@ -94,19 +95,29 @@ def _apps(marathon: Marathon, params: Mapping[str, Any], context: Context, app_i
             raise NotFound("not_found", f"There is no app {app_id} in the deployment group {name}.")
         return apps
 
-    def pending(apps: Sequence[Json]) -> str | None:
+    def too_few(apps: Sequence[Json]) -> str | None:
         count = next(len(alive_tasks(app)) for app in apps if app["id"] == app_id)
         return None if count >= params["instances"] else f"{count} of {params['instances']} tasks of {app_id} are alive"
+
+    def pending(apps: Sequence[Json]) -> str | None:
+        unknown = [task for app in apps if both and app["id"] != app_id for task in app["tasks"] if _is_unknown(task)]
+        return too_few(apps) or (f"{len(unknown)} running tasks have no result of a check" if unknown else None)
 
     try:
         apps = wait_until(context, look, pending, timeout=params["wait_timeout"], pauses=_PAUSES)
     except DeadlinePassed as error:
         apps = look()
-        if not params["partial"] or not any(app["id"] == app_id and alive_tasks(app) for app in apps):
+        alive = any(app["id"] == app_id and alive_tasks(app) for app in apps)
+        if too_few(apps) is not None and not (params["partial"] and alive):
             raise
         context.warn(f"{error.message}: the traffic goes to these.")
     by_id = {app["id"]: app for app in apps}
     return by_id.pop(app_id), next(iter(by_id.values()), None)
+
+
+def _is_unknown(task: Json) -> bool:
+    """Whether nothing is known of it yet: it starts, or Marathon has a new leader. Its part of the traffic is not."""
+    return task.get("state") == "TASK_RUNNING" and not task.get("healthCheckResults")
 
 
 def _base_of(app_id: str) -> str:
