@@ -22,16 +22,14 @@ def split(share: float, count: int, other_count: int) -> tuple[list[int], list[i
     """
     wanted = share / 100
     most = min(LARGEST * count / wanted, LARGEST * other_count / (1 - wanted))
-    best: tuple[bool, float, int, int] | None = None
+    found = []
     for total in range(2, int(most) + 1):
         part = min(max(1, round(total * wanted)), total - 1, LARGEST * count)
         if total - part > LARGEST * other_count:
             continue
         off = 100 * abs(part / total - wanted)
-        found = (off > _EXACT, off if off > _EXACT else 0.0, -total, part)
-        best = found if best is None else min(best, found)
-    if best is None:  # one of two servers has to carry nearly everything
-        return [1], [1]
+        found.append((off > _EXACT, off if off > _EXACT else 0.0, -total, part))
+    best = min(found)
     return _divided(best[3], count), _divided(-best[2] - best[3], other_count)
 
 

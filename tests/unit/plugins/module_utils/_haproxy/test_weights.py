@@ -26,3 +26,9 @@ def test_five_percent_of_one_and_four() -> None:
     ours, theirs = split(5, 1, 4)
 
     assert abs(sum(ours) / (sum(ours) + sum(theirs)) - 0.05) < 0.0002
+
+
+@given(share=st.floats(0.001, 99.999), count=st.integers(1, 9))
+def test_each_version_has_a_part_however_small_the_share_is(share: float, count: int) -> None:
+    ours, theirs = split(share, count, 9)
+    assert sum(ours) >= 1 and sum(theirs) >= 1
