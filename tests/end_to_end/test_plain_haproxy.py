@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.zdd.rollout.plugins.module_utils._operations import haproxy_backend
-from tests.end_to_end.stage import Service, all_from, long_connection, names, wait_for
+from tests.end_to_end.stage import Service, all_from, long_connection, names, recap, wait_for
+from tests.integration_py.haproxy_instance import free_port
 from tests.integration_py.operating import operate
 from tests.rehearsal.playbook import HOST
 from tests.sandbox import launch
@@ -224,3 +225,34 @@ def test_a_balancer_that_forgets_all_before_the_old_version_is_removed_serves_ag
     run = app.deploy("2", bluegreen_hooks={"retire": [str(hook)]})
     assert run.result == "promoted"
     assert (app.counts(), app.servers()) == ({"2": 4}, [4, 4])
+
+
+def test_a_host_with_sockets_that_ssh_cannot_reach_is_a_failure_like_any_other(app: Plain, tmp_path: Path) -> None:
+    """It goes away in the middle: the traffic comes back at the others, the lock is free, and a report says which."""
+    away, lease, hook = tmp_path / "away", tmp_path / "lease", tmp_path / "hook.yml"
+    hook.write_text(
+        f"- ansible.builtin.file: {{path: {away}, state: touch}}\n"
+        f'- ansible.builtin.copy: {{content: "{{{{ __bluegreen_lease }}}}", dest: {lease}}}\n'
+    )
+    there = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = json.loads(app.cluster.inventory.read_text())["all"]["hosts"]
+    inventory[HOST]["bluegreen_haproxy_hosts"] = ["lb1", "lb2"]
+    inventory["lb1"] = there
+    inventory["lb2"] = {
+        **there,
+        "ansible_connection": f"{{{{ 'ssh' if '{away}' is file else 'local' }}}}",
+        "ansible_host": "127.0.0.1",
+        "ansible_port": free_port(),
+    }
+    app.cluster.use({"all": {"hosts": inventory}})
+    with app.traffic(kinds=("get", "post")) as traffic:
+        run = app.play("bluegreen", "2", bluegreen_hosts=HOST, bluegreen_hooks={"drained": [str(hook)]})
+        assert (run.code != 0, run.result) == (True, "failed"), run.output
+        assert "lb2: Ansible cannot reach this host" in run.report["failure"]
+        assert recap(run, HOST)["unreachable"] == 0
+        assert all_from(traffic, "1")
+        away.unlink()
+        assert float(lease.read_text()) >= 2 * (900 + 2 * 300), "the lock lasts for both hosts, one after the other"
+        again = app.play("bluegreen", "2", bluegreen_hosts=HOST)
+        assert again.result == "promoted", again.output
+        assert all_from(traffic, "2")
