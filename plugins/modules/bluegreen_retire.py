@@ -40,6 +40,12 @@ options:
     description: Which port of a task HAProxy sends requests to when O(lb_mode=haproxy), counted from 0.
     type: int
     default: 0
+  cut:
+    description:
+      - Whether to remove also what has sessions at a load balancer when O(lb_mode=haproxy). They end then. New requests
+        must not come there even so.
+    type: bool
+    default: false
   group:
     description: Name of the deployment group.
     type: str

@@ -151,6 +151,17 @@ def test_a_drain_that_does_not_end_is_held_and_goes_on_later(app: Plain) -> None
     assert app.counts() == {"2": 4}
 
 
+def test_a_drain_that_does_not_end_is_cut_where_that_is_wanted(app: Plain) -> None:
+    """Once, and only what is still open: of a whole version, and of a version in two batches."""
+    wanted = {"bluegreen_on_drain_timeout": "cut", "bluegreen_drain_timeout": 1}
+    for version, batches in (("2", "100%"), ("3", "2")):
+        with long_connection(app.urls()[0]) as stream:
+            run = app.deploy(version, bluegreen_haproxy_persistence_timeout=0.5, bluegreen_batch_size=batches, **wanted)
+            assert (run.result, run.report["sessions_cut"]) == ("promoted", 1), run.output
+            wait_for(lambda: not stream.whole, "the request has been cut")
+        assert (app.counts(), app.servers()) == ({version: 4}, [4, 4])
+
+
 @pytest.mark.parametrize("analysis", [{}, {"max_error_rate": 0.5, "wait_timeout": 20}], ids=["bake", "analysis"])
 def test_an_lb_that_forgets_its_servers_in_the_bake_is_repaired(
     app: Plain, sandbox: launch.Running, analysis: dict[str, Any]

@@ -32,6 +32,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "lb_mode": {"type": "str", "choices": ["marathon_lb", "haproxy"], "default": "marathon_lb"},
     "haproxy_lbs": {"type": "list", "elements": "dict", "default": []},
     "port_index": {"type": "int", "default": 0},
+    "cut": {"type": "bool", "default": False},
     "group": {"type": "str", "required": True},
     "app_id": {"type": "str", "required": True},
     "tasks": {"type": "list", "elements": "str"},
@@ -71,7 +72,8 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         if context.check_mode:
             return result
         if app is not None and plain:
-            context.sample("evidence", text=f"right before the removal no LB knew a task of {app_id} any more")
+            evidence = "sent requests to" if params["cut"] else "knew"
+            context.sample("evidence", text=f"right before the removal no LB {evidence} a task of {app_id} any more")
         elif app is not None:
             evidence = "nobody has scaled the group, and no task was added, since the drain was seen"
             if not _unchanged_since(observed, app, params):
@@ -101,13 +103,17 @@ def _refuse_served(observed: Observation, app: Json, doomed: Sequence[Json]) -> 
 
 
 def _refuse_known(app: Json, doomed: Sequence[Json], params: Mapping[str, Any]) -> None:
-    """Plain HAProxy takes a server away only when it is idle; one of its configuration stays, in maintenance."""
+    """Plain HAProxy takes a server away only when it is idle; one of its configuration stays, in maintenance.
+
+    With ``cut`` it may be there, and busy, as long as nothing new comes.
+    """
     ids = {task["id"] for task in doomed}
     there = [task for task in addressed_tasks(app) if task["id"] in ids]
     gone = set(addresses(app, there, params["port_index"]).values())
     for lb in params["haproxy_lbs"]:
         for name, server in lb["servers"].items():
-            if server["address"] in gone and (server["state"] != "maint" or server["sessions"] or server["queued"]):
+            busy = not params["cut"] and (server["sessions"] or server["queued"])
+            if server["address"] in gone and (server["state"] != "maint" or busy):
                 raise OperationError(
                     "held",
                     f"{app['id']} was not removed, lb {lb['lb']} still has its server {name} ({server['state']}). Run "
