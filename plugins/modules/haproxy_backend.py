@@ -76,8 +76,11 @@ options:
     description:
       - What to do when a balancer does not answer at first. With V(false) the task fails before anything is changed.
         With V(true) the others are brought into the state at once, and this one when it is back; if that is not within
-        O(wait_timeout), the task fails after that. It is for going back, which must not wait for a balancer that is
-        broken.
+        O(wait_timeout), the task fails after that. It is for going back to servers that have served before, which must
+        not wait for what is broken.
+      - So with V(true) each balancer goes by itself. What one of them refuses is a failure only when the others are in
+        the state. A server that should take traffic and whose check has failed is waited for only while more than half
+        of these are DOWN; otherwise the task succeeds with a warning. It serves again when its check passes.
     type: bool
     default: false
   watched:

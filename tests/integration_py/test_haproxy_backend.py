@@ -9,6 +9,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -367,6 +368,56 @@ def test_a_balancer_that_is_away_does_not_keep_the_others_from_going_back(site: 
     site.sandbox.fault("plain_lb_down", lb=1)
     failed = site.bring(*back, wait_for_away=True)
     assert (failed["failure"]["code"], failed["changed"]) == ("unreachable", False)
+
+
+def test_an_old_server_whose_check_fails_does_not_keep_a_new_one_from_being_drained(site: Site) -> None:
+    site.bring(wanted("old", site.old, 50), wanted("new", site.new, 50))
+    back = wanted("old", site.old), wanted("ill", NOBODY), wanted("new", site.new, 50, "drain")
+    assert not site.bring(*back, wait_for_away=True).get("failed")
+    for number in (0, 1):
+        states = {name: state for name, (_address, _weight, state) in site.servers(number).items()}
+        assert states == {"old": "ready", "ill": "ready", "new": "drain"}
+    assert site.bring()["lbs"][1]["servers"]["ill"]["status"] == "DOWN"
+    assert [site.ask() for _index in range(6)] == [200] * 6
+    assert not site.bring(*back, wait_for_away=True)["changed"]
+
+
+def test_what_one_balancer_refuses_does_not_keep_the_others_from_going_back(site: Site) -> None:
+    site.bring(wanted("old", site.old, 50), wanted("new", site.new, 50))
+    body = f"backend web\n  balance static-rr\n  server old {site.old.address} weight 50\n"
+    with balancer(body) as static:
+        at = {"socket": [static.socket, *site.at["socket"]], "master_socket": None, "wait_for_away": True}
+        failed = site.bring(wanted("old", site.old), wanted("new", site.new, 50, "drain"), **at)
+        operator = {**at, "socket": [static.operator_socket, *site.at["socket"]]}
+        level = site.bring(wanted("old", site.old), wanted("new", site.new, 50, "maint"), **operator)
+    assert (failed["failure"]["code"], failed["changed"]) == ("refused", True)
+    assert (level["failure"]["code"], level["changed"]) == ("permission_denied", True)
+    assert [site.servers(number)["new"][2] for number in (0, 1)] == ["maint", "maint"]
+
+
+def test_a_balancer_that_never_answers_does_not_slow_the_others_down(site: Site) -> None:
+    site.bring(wanted("old", site.old, state="maint"), wanted("new", site.new))
+    results: list[dict[str, Any]] = []
+    asked: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+
+        def accept() -> None:
+            while len(asked) < 3:
+                asked.append(silent.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        sockets = [f"127.0.0.1:{silent.getsockname()[1]}", *site.at["socket"]]
+        at = {"socket": sockets, "master_socket": None, "wait_for_away": True, "wait_timeout": 5, "timeout": 20}
+        back = wanted("old", site.old), wanted("new", site.new, state="drain")
+        thread = threading.Thread(target=lambda: results.append(site.bring(*back, **at)))
+        thread.start()
+        eventually(lambda: site.servers(0)["new"][2] == site.servers(1)["new"][2] == "drain")
+        assert len(asked) <= 2  # once to look, and once more: no answer was waited for
+    for connection in asked:
+        connection.close()
+    thread.join(PATIENCE)
+    assert results[0]["failure"]["code"] == "deadline_passed" and sockets[0] in results[0]["msg"]
 
 
 def test_strict_finds_servers_that_nobody_named(site: Site) -> None:

@@ -16,6 +16,8 @@ What HAProxy 2.6 does, and what follows:
 * Less traffic for one server is more for the others, and more for one is less for the others. So while a wanted server
   still waits for its check, those that take traffic keep their states and weights. They keep them, too, while more than
   half of those that should take traffic are DOWN; a few of these must not keep a bad version from being drained.
+* Going back, neither must one whose check has failed already, whatever state it has. It may be set to ``ready``: its
+  check keeps it DOWN, without traffic, until ``rise`` of them have passed.
 * A reload can leave a backend without any server. Then those that a check has passed at another balancer, or in the
   worker before, get traffic at once: every request meanwhile would fail.
 """
@@ -76,7 +78,8 @@ class Wanted:
 class Goal:
     """The wanted servers of a backend, and the addresses and names that should be gone.
 
-    ``watched`` are the addresses whose health decides whether the goal is reached; ``None``: that of all.
+    ``watched`` are the addresses whose health decides whether the goal is reached; ``None``: that of all. Who is
+    ``going_back`` leaves a bad version: the goal is reached when most of those serve that should.
     """
 
     backend: str
@@ -87,6 +90,7 @@ class Goal:
     slot_prefix: str = "slot"
     checks: Checks = Checks()
     watched: frozenset[str] | None = None
+    going_back: bool = False
 
     def watches(self, address: str) -> bool:
         """Whether the goal is not reached while the server with this address is DOWN."""
@@ -143,13 +147,14 @@ class Decision:
     """What to do now, what is missing after that (``None``: nothing), and the servers as they will be in the end.
 
     ``is_held``: all that is missing is that a server to be taken away is idle. ``servers`` has the address, weight and
-    state by name.
+    state by name. ``down`` tells of those that should take traffic and are DOWN, missing or not.
     """
 
     commands: tuple[Command, ...]
     missing: str | None
     is_held: bool
     servers: Mapping[str, Mapping[str, object]]
+    down: tuple[str, ...]
 
 
 def view_of(lb: str, sight: Sight, slot_prefix: str, rows: Mapping[str, ServerRow], old: Mapping[str, int]) -> View:
@@ -182,7 +187,7 @@ def decide(view: View, goal: Goal, trusted: Collection[str] = ()) -> Decision:
     if not work.waiting and work.most_serve:
         work.turn()
     work.take_away()
-    return Decision(tuple(work.commands), work.missing(), not (work.waiting or work.down) and bool(work.busy), work.end)
+    return Decision(tuple(work.commands), work.missing(), work.is_held, work.end, tuple(work.down))
 
 
 class _Work:
@@ -193,6 +198,8 @@ class _Work:
         self.waiting: list[str] = []
         self.down: list[str] = []
         self.busy: list[str] = []
+        self._lacking: list[str] = []
+        self._unsure: list[str] = []
         self._view = view
         self._goal = goal
         self._later: list[Command] = []
@@ -208,6 +215,11 @@ class _Work:
     def most_serve(self) -> bool:
         """Whether at least half of the servers that should take traffic do."""
         return 2 * self._serving >= self._should_serve
+
+    @property
+    def is_held(self) -> bool:
+        """Whether all that is missing is that a server to be taken away is idle."""
+        return bool(self.busy) and not self._unserved()
 
     def bring(self, wanted: Wanted) -> None:
         """Bring one server into its state, as far as that can be done now."""
@@ -263,13 +275,18 @@ class _Work:
 
     def missing(self) -> str | None:
         """What is missing when the commands have been carried out."""
-        texts = [*self.waiting, *self.down, *self.busy]
+        texts = [*self._unserved(), *self.busy]
         if not texts and not self.commands:
             return None
         if not texts:
             texts = [f"{self._goal.backend}: {self.commands[0].text}"]
         more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
         return f"lb {self._view.lb}: {texts[0]}{more}"
+
+    def _unserved(self) -> list[str]:
+        """Why servers that should take traffic do not, as far as the goal needs them."""
+        enough = self._goal.going_back and self.most_serve
+        return [*self.waiting, *self._unsure, *([] if enough else self._lacking)]
 
     def _known(self, wanted: Wanted) -> list[Server]:
         if wanted.address is not None:
@@ -390,16 +407,21 @@ class _Work:
             self.waiting.append(f"{shown} is not checked yet")
         elif row and row.has_passed:
             self.commands.append(self._set(server, "state ready"))
-        elif row and row.is_down and not self._goal.watches(known.address):
-            # Its check keeps it from traffic, as it keeps any that is DOWN, and lets it in when it is well again.
+        elif row and row.is_down and (self._goal.going_back or not self._goal.watches(known.address)):
             self.commands.append(self._set(server, "state ready"))
+            if wanted.weight != 0:
+                self._should_serve += 1
+                self._miss(server, f"{shown} is {row.status} {row.check_status}".rstrip())
         else:
             status = f"{row.status} {row.check_status}".rstrip() if row else "unknown"
             self.waiting.append(f"{shown} waits for its check ({status})")
 
     def _miss(self, server: Server, text: str) -> None:
-        if self._goal.watches(server.known.address):
+        is_down = bool(server.row and server.row.is_down)
+        if is_down:
             self.down.append(text)
+        if self._goal.watches(server.known.address):
+            (self._lacking if is_down else self._unsure).append(text)
 
     def _remove(self, server: Server) -> None:
         name = server.known.name

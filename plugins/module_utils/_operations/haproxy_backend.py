@@ -9,6 +9,8 @@ What to do is decided in ``backend_servers``, anew at each look, so that what a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from dataclasses import replace
 from typing import Any
 
 from .._errors import DeadlinePassed, Hopeless, InvalidInput, NotFound, OperationError, Rejected, Unreachable
@@ -79,6 +81,8 @@ HEAVIEST = 256
 _LONGEST_PAUSE = 0.25
 _LONGEST_FIRST_LOOK = 2.0
 _FIRST_LOOK_PAUSE = 0.1
+# How long (s) the others wait, going back, for the answer of one before they go on without it.
+_LONGEST_ROUND = 0.5
 # While it is watched (s): after a reload that forgets all servers each request fails until the next look.
 _HOLD_PAUSE = 0.1
 # How long (s) a server may be DOWN while it is watched: after a reload HAProxy may show it so until its next check.
@@ -130,6 +134,7 @@ def goal_of(params: Mapping[str, Any]) -> Goal:
         servers=servers,
         absent=absent,
         watched=None if watched is None else frozenset(resolved(address) for address in watched),
+        going_back=params["wait_for_away"],
     )
 
 
@@ -157,20 +162,21 @@ def base_goal(params: Mapping[str, Any], **goal: Any) -> Goal:
 def bring(goal: Goal, params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Bring the balancers of ``params`` to ``goal``.
 
-    ``strict``, ``wait_for_away`` and ``hold_seconds`` may be missing there.
+    ``strict`` and ``hold_seconds`` may be missing there.
     """
     balancers = _balancers(goal, params, context)
-    if params.get("wait_for_away"):
-        _look_at_some(balancers)
+    if goal.going_back:
+        _look_at_some(balancers, min(params["timeout"], _LONGEST_FIRST_LOOK))
     else:
         _first_look(balancers, context, min(params["timeout"], _LONGEST_FIRST_LOOK))
     wants = bool(goal.servers or goal.absent or goal.absent_names)
     if wants:
-        _check_levels(balancers)
+        for balancer in balancers:
+            balancer.check_level()
     if params.get("strict"):
         _check_strictly(balancers, goal)
     before = _resource(goal, balancers)
-    decisions = {balancer.name: balancer.decide() for balancer in balancers if balancer.error is None}
+    decisions = {balancer.name: decision for balancer in balancers if (decision := balancer.predicted()) is not None}
     after = {
         "name": goal.backend,
         "lbs": {
@@ -184,6 +190,10 @@ def bring(goal: Goal, params: Mapping[str, Any], context: Context) -> dict[str, 
     result = outcome(context, "backend", before, after)
     if not context.check_mode and wants:
         _bring_about(balancers, params, context)
+    refused = [balancer.refusal for balancer in balancers if balancer.refusal is not None]
+    if refused:
+        raise refused[0]
+    if not context.check_mode and wants:
         result = {**outcome(context, "backend", before, _resource(goal, balancers)), "changed": bool(context.changes)}
     return {
         **result,
@@ -195,7 +205,9 @@ def bring(goal: Goal, params: Mapping[str, Any], context: Context) -> dict[str, 
 class Balancer:
     """One balancer under the hands of an operation; ``view`` is what was seen last.
 
-    ``trusted``, shared by all, are the addresses that were seen to pass a check.
+    ``trusted``, shared by all, are the addresses that were seen to pass a check. ``refusal`` is set only where the goal
+    is to go back: the others come first then, and it is raised when they are done. ``down`` tells of servers that
+    should take traffic and are DOWN.
     """
 
     def __init__(
@@ -206,6 +218,8 @@ class Balancer:
         self.missing: str | None = None
         self.is_held = False
         self.error: str | None = None
+        self.refusal: Rejected | None = None
+        self.down: tuple[str, ...] = ()
         self.sight: Sight | None = None
         self.view = View(self.name, ())
         self._runtime = runtime
@@ -218,12 +232,13 @@ class Balancer:
         self._down_since: dict[str, float] = {}
         self._trusted = trusted
 
-    def look(self) -> None:
-        """Read all.
+    def look(self, timeout: float | None = None) -> None:
+        """Read all, with ``timeout`` seconds for each answer if that is given.
 
         :raises NotFound: no such backend. :raises Unreachable: no answer, or the worker is just being replaced.
         """
-        sight = self._runtime.sight(self.goal.backend)
+        runtime = self._runtime if timeout is None else replace(self._runtime, timeout=timeout)
+        sight = runtime.sight(self.goal.backend)
         rows = stats.server_rows(sight.table, f"lb {self.name}", "show stat")
         mine = {server: row for (backend, server), row in rows.items() if backend == self.goal.backend}
         self._old, sessions = (None, {}) if self._master is None else self._old_workers(self._master, sight.pid)
@@ -238,23 +253,57 @@ class Balancer:
             if server.takes_traffic and server.row and server.row.has_passed
         )
 
-    def look_if_there(self) -> None:
-        """As :meth:`look`; one that does not answer has its ``error``."""
+    def look_if_there(self, timeout: float) -> OperationError | None:
+        """As :meth:`look`; one that does not answer, or lacks the backend now, has its ``error``. Return that."""
         try:
-            self.look()
-        except Unreachable as error:
+            self.look(timeout)
+        except (Unreachable, NotFound) as error:
             self.error = error.message
+            return error
+        return None
 
-    def decide(self) -> Decision:
-        """What to do, by the last look. Raises what :func:`decide` raises."""
-        return decide(self.view, self.goal, self._trusted)
+    def check_level(self) -> None:
+        """Refuse before anything is changed where the socket would refuse.
+
+        :raises Rejected: it would.
+        """
+        if self.sight is not None and self.sight.level != "admin":
+            self._refuse(
+                Rejected(
+                    "permission_denied",
+                    f"lb {self.name}: the socket has the level {self.sight.level}; it needs 'level admin' in HAProxy's "
+                    "configuration.",
+                    system=self.name,
+                    request="show cli level",
+                )
+            )
+
+    def predicted(self) -> Decision | None:
+        """What to do, by the last look; ``None`` where nothing can be done.
+
+        :raises Rejected: as :func:`decide` does.
+        """
+        if self.error is not None or self.refusal is not None:
+            return None
+        try:
+            return self._decide()
+        except Rejected as error:
+            self._refuse(error)
+            return None
 
     def step(self) -> str | None:
-        """Look, do what can be done, and return what is missing then (``None``: nothing)."""
+        """Look, do what can be done, and return what is missing then (``None``: nothing, or it is refused).
+
+        :raises Rejected: it is refused, and the goal is not to go back.
+        """
+        if self.refusal is not None:
+            return None
         try:
             self.missing, self.is_held = self._step()
         except (Unreachable, NotFound) as error:  # NotFound: it comes up with another configuration
             self.error, self.missing, self.is_held = error.message, error.message, False
+        except Rejected as error:
+            self._refuse(error)
         return self.missing
 
     def check_health(self) -> None:
@@ -294,9 +343,19 @@ class Balancer:
             "error": self.error,
         }
 
+    def _refuse(self, error: Rejected) -> None:
+        if not self.goal.going_back:
+            raise error
+        self.refusal, self.missing = error, None
+
+    def _decide(self) -> Decision:
+        decision = decide(self.view, self.goal, self._trusted)
+        self.down = decision.down
+        return decision
+
     def _step(self) -> tuple[str | None, bool]:
         self.look()
-        decision = self.decide()
+        decision = self._decide()
         if not decision.commands:
             self._reached = self._reached or decision.missing is None
             return decision.missing, decision.is_held
@@ -317,7 +376,7 @@ class Balancer:
             if not was:
                 return f"lb {self.name}: {command.text}: connections are still attached to it", True
         self.look()
-        decision = self.decide()
+        decision = self._decide()
         self._reached = decision.missing is None
         return decision.missing, decision.is_held
 
@@ -387,27 +446,14 @@ def _first_look(balancers: Sequence[Balancer], context: Context, timeout: float)
             context.sleep(_FIRST_LOOK_PAUSE)
 
 
-def _look_at_some(balancers: Sequence[Balancer]) -> None:
-    """Read all that answer.
+def _look_at_some(balancers: Sequence[Balancer], timeout: float) -> None:
+    """Read all that answer, within ``timeout`` seconds.
 
-    :raises Unreachable: none does. :raises NotFound: no such backend.
+    :raises Unreachable: none does. :raises NotFound: none has such a backend.
     """
-    each(Balancer.look_if_there, balancers)
-    if all(balancer.error is not None for balancer in balancers):
-        raise Unreachable("unreachable", str(balancers[0].error), system=balancers[0].name)
-
-
-def _check_levels(balancers: Sequence[Balancer]) -> None:
-    """Refuse before anything is changed where a socket would refuse."""
-    for balancer in balancers:
-        if balancer.sight is not None and balancer.sight.level != "admin":
-            raise Rejected(
-                "permission_denied",
-                f"lb {balancer.name}: the socket has the level {balancer.sight.level}; it needs 'level admin' in "
-                "HAProxy's configuration.",
-                system=balancer.name,
-                request="show cli level",
-            )
+    errors = each(lambda balancer: balancer.look_if_there(timeout), balancers)
+    if all(errors):
+        raise errors[0]
 
 
 def _check_strictly(balancers: Sequence[Balancer], goal: Goal) -> None:
@@ -439,26 +485,67 @@ def _bring_about(balancers: Sequence[Balancer], params: Mapping[str, Any], conte
     if hold > 0:
         _hold(balancers, context, hold)
         _wait(balancers, context, params["wait_timeout"], pauses)
+    for balancer in balancers:
+        if balancer.down:
+            context.warn(
+                f"lb {balancer.name}: {'; '.join(balancer.down)}. It gets no requests before its check has passed."
+            )
     context.sample("evidence", text=_evidence(balancers, hold))
 
 
 def _wait(balancers: Sequence[Balancer], context: Context, timeout: float, pauses: Pauses) -> None:
     try:
-        wait_until(context, lambda: _stepped(balancers, context), _first, timeout=timeout, pauses=pauses)
+        with futures.ThreadPoolExecutor(len(balancers)) as pool:
+            rounds = _Rounds(balancers, context, pool)
+            look = rounds.one if balancers[0].goal.going_back else lambda: _stepped(balancers, context)
+            wait_until(context, look, _first, timeout=timeout, pauses=pauses)
     except DeadlinePassed as deadline:
         unfinished = [balancer for balancer in balancers if balancer.missing is not None]
-        code = "held" if all(balancer.is_held for balancer in unfinished) else deadline.code
+        is_held = bool(unfinished) and all(balancer.is_held for balancer in unfinished)
         raise DeadlinePassed(
-            code,
+            "held" if is_held else deadline.code,
             f"{deadline.message}.",
             system=unfinished[0].name if unfinished else deadline.system,
             detail=[balancer.report() for balancer in balancers],
         ) from None
 
 
+class _Rounds:
+    """Steps of all, where each goes by itself: nobody waits for one that does not answer."""
+
+    def __init__(self, balancers: Sequence[Balancer], context: Context, pool: futures.ThreadPoolExecutor) -> None:
+        self._balancers = balancers
+        self._context = context
+        self._pool = pool
+        self._running: dict[str, futures.Future[str | None]] = {}
+
+    def one(self) -> list[str | None]:
+        """Have those make a step that do not still make one; return what is missing at each."""
+        for balancer in self._balancers:
+            if balancer.name not in self._running:
+                self._running[balancer.name] = self._pool.submit(balancer.step)
+        futures.wait(self._running.values(), timeout=_LONGEST_ROUND)
+        missing: list[str | None] = []
+        answered = []
+        for balancer in self._balancers:
+            if self._running[balancer.name].done():
+                missing.append(self._running.pop(balancer.name).result())
+                answered.append(balancer)
+            else:
+                missing.append(f"lb {balancer.name}: no answer yet")
+        _sample(answered, self._context)
+        return missing
+
+
 def _stepped(balancers: Sequence[Balancer], context: Context) -> list[str | None]:
-    """A step of each; the mean of what they send to each address is sampled for the report."""
+    """A step of each."""
     missing = each(Balancer.step, balancers)
+    _sample(balancers, context)
+    return missing
+
+
+def _sample(balancers: Sequence[Balancer], context: Context) -> None:
+    """For the report: the mean of what they send to each address."""
     shown: dict[str, float] = {}
     heard = [balancer for balancer in balancers if balancer.error is None]
     for balancer in heard:
@@ -466,14 +553,15 @@ def _stepped(balancers: Sequence[Balancer], context: Context) -> list[str | None
             shown[server] = shown.get(server, 0.0) + percent / len(heard)
     if shown:
         context.sample("server_share", **{address: round(percent, 2) for address, percent in shown.items()})
-    return missing
 
 
 def _evidence(balancers: Sequence[Balancer], hold: float) -> str:
     goal = balancers[0].goal
     taking = sum(server.state == READY and server.weight != 0 for server in goal.servers)
+    down = max(len(balancer.down) for balancer in balancers)
     told = {
-        "up and taking traffic": taking,
+        "up and taking traffic": taking - down,
+        "DOWN": down,
         "without new requests": len(goal.servers) - taking,
         "not there any more": len(goal.absent) + len(goal.absent_names),
     }

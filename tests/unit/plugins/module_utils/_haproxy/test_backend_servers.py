@@ -230,6 +230,26 @@ def test_a_server_that_is_not_watched_is_not_waited_for_when_its_check_has_faile
     assert texts(view(server("web1", OLD), down("dyn2", NEW, "drain")), wanted) == []
 
 
+def test_going_back_does_not_wait_for_an_old_server_whose_check_has_failed() -> None:
+    wanted = goal(Wanted("a", OLD), Wanted("b", NEW), Wanted("c", OTHER, state="drain"))
+    back = replace(wanted, going_back=True)
+    there = down("web1", OLD, "drain"), server("web2", NEW), server("web3", OTHER)
+    assert texts(view(*there), wanted) == []
+    assert texts(view(*there), back) == ["set server web/web1 state ready", "set server web/web3 state drain"]
+    turned = decide(view(down("web1", OLD), there[1], server("web3", OTHER, "drain")), back)
+    assert (turned.missing, turned.down) == (None, (f"web/web1 ({OLD}) is DOWN L4CON",))
+
+
+def test_going_back_waits_for_a_check_that_is_not_known_yet_and_while_most_are_down() -> None:
+    back = goal(Wanted("a", OLD), Wanted("b", NEW), Wanted("c", OTHER, state="drain"), going_back=True)
+    unknown = view(server("web1", OLD, "drain", passed=False), server("web2", NEW), server("web3", OTHER))
+    assert texts(unknown, back) == []
+    dead = view(down("web1", OLD), down("web2", NEW, "drain"), server("web3", OTHER))
+    assert texts(dead, back) == ["set server web/web2 state ready"]
+    dead = view(down("web1", OLD), down("web2", NEW), server("web3", OTHER))
+    assert decide(dead, back).commands == () and "is DOWN" in (decide(dead, back).missing or "")
+
+
 def test_a_server_without_weight_need_not_be_up() -> None:
     broken = replace(server("web1", OLD, weight=0), row=row("web1", "DOWN", "L4CON", 0))
     assert decide(view(broken), goal(Wanted("a", OLD, 0))).missing is None
@@ -367,6 +387,8 @@ class Model:
         if state == "ready" and one.known.state != "ready" and health <= 2:
             self.unchecked.append(one.known.address)
         status = {"ready": "UP", "drain": "DRAIN", "maint": "MAINT"}[state]
+        if state != "maint" and one.known.state != "maint" and one.row.is_down:
+            status = "DOWN"
         return replace(
             one, known=replace(one.known, state=state), row=replace(one.row, status=status, check_health=health)
         )
@@ -433,6 +455,29 @@ def test_every_backend_gets_to_every_goal_and_stays_there(data: st.DataObject) -
     for one in before:
         if one.known.address not in named and one.known.address != FREE:
             assert model.servers[one.known.name].known == one.known
+
+
+@given(st.data())
+def test_going_back_gets_there_if_most_are_well_and_never_sends_anything_to_the_others(data: st.DataObject) -> None:
+    before = data.draw(backends())
+    back = replace(data.draw(goals(before)), going_back=True)
+    model = Model(before, frozenset(ADDRESSES) - data.draw(st.frozensets(st.sampled_from(ADDRESSES))))
+    model.check()
+    for _round in range(5):
+        for command in decide(model.view(), back).commands:
+            model.take(command.text)
+            for one in model.servers.values():
+                assert one.known.address in model.healthy or not one.takes_traffic
+        model.check()
+
+    should = [one.address for one in back.servers if one.state == "ready" and one.weight > 0]
+    if 2 * sum(address in model.healthy for address in should) >= len(should):
+        decision = decide(model.view(), back)
+        assert (decision.commands, decision.missing) == ((), None)
+        assert len(decision.down) == sum(address not in model.healthy for address in should)
+        for one in back.servers:
+            (found,) = model.view().at(one.address)
+            assert (found.known.weight, found.known.state) == (one.weight, one.state)
 
 
 @given(st.data())
