@@ -50,19 +50,32 @@ def allowed(app: App, placed: Sequence[Agent], agent: Agent) -> bool:
 
 
 def first_to_kill(app: App, running: Sequence[Instance], count: int) -> list[Instance]:
-    """Those of ``running`` whose end makes GROUP_BY more even; fewer than ``count`` where it says nothing."""
+    """Those of ``running`` that GROUP_BY lets go, in their order; fewer than ``count`` where it says nothing.
+
+    After each one the groups are as even as they can be (a difference of 1 is tolerated), or more even than before.
+    """
     if count >= len(running):
         return list(running)
     fields = [one[0] for one in app.definition.get("constraints", ()) if one[1] == "GROUP_BY"]
     chosen: list[Instance] = []
-    for field in fields:
-        while len(chosen) < count:
-            groups: dict[str | None, list[Instance]] = {}
-            for instance in running:
-                if instance not in chosen and instance.task is not None:
-                    groups.setdefault(_value(field, instance.task.agent), []).append(instance)
-            sizes = {len(group) for group in groups.values()}
-            if len(sizes) < 2:
-                break
-            chosen.append(max(groups.values(), key=len)[0])
+    while fields and len(chosen) < count:
+        left = [instance for instance in running if instance not in chosen and instance.task is not None]
+        fitting = [one for one in left if all(_stays_even(field, running, chosen, one) for field in fields)]
+        if not fitting:
+            break
+        chosen.append(fitting[0])
     return chosen
+
+
+def _stays_even(field: str, running: Sequence[Instance], chosen: Sequence[Instance], candidate: Instance) -> bool:
+    before, after = _unevenness(field, running, chosen), _unevenness(field, running, [*chosen, candidate])
+    return after <= 1 or after < before
+
+
+def _unevenness(field: str, running: Sequence[Instance], gone: Sequence[Instance]) -> int:
+    sizes: dict[str | None, int] = {}
+    for instance in running:
+        if instance.task is not None:
+            group = _value(field, instance.task.agent)
+            sizes[group] = sizes.get(group, 0) + (instance not in gone)
+    return max(sizes.values(), default=0) - min(sizes.values(), default=0)
