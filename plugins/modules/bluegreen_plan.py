@@ -92,8 +92,8 @@ options:
     default: {}
   sticky:
     description:
-      - Whether clients have to stay at the version that they have seen. With O(lb_mode=marathon_lb) the definition needs
-        the label C(HAPROXY_0_STICKY) for it.
+      - Whether clients have to stay at the version that they have seen. With O(lb_mode=marathon_lb) the definition
+        needs the label C(HAPROXY_0_STICKY) for it.
     type: bool
     default: false
   bake_seconds:

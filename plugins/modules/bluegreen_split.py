@@ -28,7 +28,8 @@ options:
     default: 1
   partial:
     description:
-      - Whether fewer tasks than O(instances) are enough when O(wait_timeout) is over, one at least. It is for going back.
+      - Whether fewer tasks than O(instances) are enough when O(wait_timeout) is over, one at least. It is for going
+        back.
     type: bool
     default: false
   share:
@@ -51,8 +52,8 @@ options:
     default: 0
   wait_timeout:
     description:
-      - For how many seconds O(instances) tasks are waited for. After that the task fails; with O(partial) only when none
-        is alive, else a warning says how many are.
+      - For how many seconds O(instances) tasks are waited for. After that the task fails; with O(partial) only when
+        none is alive, else a warning says how many are.
       - With a O(share) for both, the results of checks of the other app's tasks are waited for too. A warning says so
         when there are none; those tasks stay at the load balancers as they are.
     type: float
@@ -109,7 +110,7 @@ running_addresses:
   type: list
   elements: str
 known_addresses:
-  description: The addresses of all tasks of both apps that are there or about to be. A server at any other is an orphan.
+  description: The addresses of all tasks of both apps that are there. A server at any other is an orphan.
   returned: success
   type: list
   elements: str
