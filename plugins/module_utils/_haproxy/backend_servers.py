@@ -226,7 +226,7 @@ class _Work:
         found = self._known(wanted)
         if not found:
             wanted = replace(wanted, weight=WEIGHT_OF_NEW if wanted.weight is None else wanted.weight)
-            found = [self._placed(wanted)]
+            found = [self._placed(wanted, wanted.address or "")]
         first, *others = found
         for server in [first, *(others if wanted.state != READY else [])]:
             self.end[server.known.name] = _shown(server, wanted)
@@ -300,10 +300,9 @@ class _Work:
             )
         return [self._view.servers[wanted.name]]
 
-    def _placed(self, wanted: Wanted) -> Server:
-        assert wanted.address is not None
+    def _placed(self, wanted: Wanted, address: str) -> Server:
         if self._free and self._goal.placement in (AUTO, TEMPLATE):
-            return self._slot(self._free.pop(0), wanted, wanted.address)
+            return self._slot(self._free.pop(0), wanted, address)
         if self._goal.placement == TEMPLATE:
             raise Rejected(
                 "no_free_slot",
@@ -311,7 +310,7 @@ class _Work:
                 f"named {self._goal.slot_prefix}N is in maintenance with the address {FREE_ADDRESS}.",
                 system=self._view.lb,
             )
-        return self._added(wanted, wanted.address)
+        return self._added(wanted, address)
 
     def _slot(self, slot: Server, wanted: Wanted, address: str) -> Server:
         host, port = split(address)
@@ -331,7 +330,6 @@ class _Work:
             )
         name, checks = checked_name(wanted.name), self._goal.checks
         self._refuse_what_cannot_be_added(name, address)
-        assert wanted.weight is not None
         options = [f"weight {wanted.weight}", f"id {self._next_id}"]
         if checks.max_connections is not None:
             options.append(f"maxconn {checks.max_connections}")

@@ -232,8 +232,8 @@ class Balancer:
         self._down_since: dict[str, float] = {}
         self._trusted = trusted
 
-    def look(self, timeout: float | None = None) -> None:
-        """Read all, with ``timeout`` seconds for each answer if that is given.
+    def look(self, timeout: float | None = None) -> Sight:
+        """Read all, and return what it was read from; with ``timeout`` seconds for each answer if that is given.
 
         :raises NotFound: no such backend. :raises Unreachable: no answer, or the worker is just being replaced.
         """
@@ -252,6 +252,7 @@ class Balancer:
             for server in self.view.servers.values()
             if server.takes_traffic and server.row and server.row.has_passed
         )
+        return sight
 
     def look_if_there(self, timeout: float) -> OperationError | None:
         """As :meth:`look`; one that does not answer, or lacks the backend now, has its ``error``. Return that."""
@@ -354,18 +355,17 @@ class Balancer:
         return decision
 
     def _step(self) -> tuple[str | None, bool]:
-        self.look()
+        sight = self.look()
         decision = self._decide()
         if not decision.commands:
             self._reached = self._reached or decision.missing is None
             return decision.missing, decision.is_held
-        assert self.sight is not None
-        if self._reached or self._changed_pid not in (None, self.sight.pid):
+        if self._reached or self._changed_pid not in (None, sight.pid):
             self.repaired += 1
             self._context.progress(f"lb {self.name}: set again what was undone ({decision.commands[0].text} ...)")
-        self._changed_pid = self.sight.pid
+        self._changed_pid = sight.pid
         try:
-            done = self._runtime.carry_out(decision.commands, experimental=self.sight.version < FIRST_STABLE_VERSION)
+            done = self._runtime.carry_out(decision.commands, experimental=sight.version < FIRST_STABLE_VERSION)
         except OperationError:  # some of them may have been carried out
             self._context.changes.append(f"{self.name}: {decision.commands[0].text} ...")
             raise
