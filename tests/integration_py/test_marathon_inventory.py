@@ -191,7 +191,8 @@ def test_tasks_say_where_they_are_and_whether_users_reach_them(source: Source) -
     agents = {agent["host"] for agent in source.clusters["frankfurt"].agents}
     for each in tasks:
         task = each["marathon_task"]
-        assert each["ansible_host"] == task["host"] in agents
+        assert each["ansible_host"] == task["host"]
+        assert task["host"] in agents
         assert task["addresses"] == [f"{task['host']}:{task['ports'][0]}"]
         assert task["healthy"]
 

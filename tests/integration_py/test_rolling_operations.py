@@ -40,9 +40,9 @@ class Scene:
         self.progress: list[str] = []
         self.warnings: list[str] = []
 
-    def definition(self, version: str, strategy: Json = HALF, **more: Any) -> Json:
+    def definition(self, version: str, strategy: Json | None = None, **more: Any) -> Json:
         env = {"VERSION": version, **more.pop("env", {})}
-        return self.sandbox.app(id=self.app_id, env=env, upgradeStrategy=strategy, **more)
+        return self.sandbox.app(id=self.app_id, env=env, upgradeStrategy=strategy or HALF, **more)
 
     def run(self, operation: Any, app: Json, *, check_mode: bool = False, **options: Any) -> Json:
         given = {"marathon_url": self.sandbox.marathon, "app": app, **options}

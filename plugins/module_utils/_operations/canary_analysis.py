@@ -127,7 +127,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         raise DeadlinePassed(
             "held",
             f"After {result['seconds']:.0f} s it is not shown that the canary is good enough, nor that it is bad: "
-            f"{verdict.reason}. Nothing was changed; run this again to go on watching.",
+            f"{verdict.reason}. Both versions keep their shares; run this again to go on watching.",
             detail=result,
         )
     return {"changed": bool(context.changes), "analysis": result}

@@ -46,8 +46,11 @@ def stages(given: Sequence[Any], target: int, *, weighted: bool) -> tuple[Stage,
     for number, step in enumerate(given, 1):
         stage = _stage(number, step, before, target, weighted=weighted)
         if (stage.instances, stage.weight) == (before.instances, before.weight):
+            percent = "" if stage.weight is None else f", {stage.weight:g} %"
             raise _refused(
-                number, "it changes neither instances nor weight; put bake and pause into the step before it"
+                number,
+                "it changes neither instances nor weight; like the step before it, it has "
+                f"{stage.instances} of {target} instances{percent}. Put bake and pause there",
             )
         made.append(stage)
         before = stage
