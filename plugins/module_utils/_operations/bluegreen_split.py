@@ -39,6 +39,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 Json = Mapping[str, Any]
 
 _PAUSES = Pauses(0.5, 1.5, 10)
+_FIRST_CHECKS = 20.0  # seconds, within which a running task has a result
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -99,17 +100,25 @@ def _apps(marathon: Marathon, params: Mapping[str, Any], context: Context, app_i
         count = next(len(alive_tasks(app)) for app in apps if app["id"] == app_id)
         return None if count >= params["instances"] else f"{count} of {params['instances']} tasks of {app_id} are alive"
 
+    def unknown(apps: Sequence[Json]) -> bool:
+        return any(_is_unknown(task) for app in apps if app["id"] == app_id for task in app["tasks"])
+
+    def none_alive(apps: Sequence[Json]) -> str | None:
+        return None if any(app["id"] == app_id and alive_tasks(app) for app in apps) else too_few(apps)
+
     def pending(apps: Sequence[Json]) -> str | None:
-        unknown = [task for app in apps if both and app["id"] != app_id for task in app["tasks"] if _is_unknown(task)]
-        return too_few(apps) or (f"{len(unknown)} running tasks have no result of a check" if unknown else None)
+        others = [task for app in apps if both and app["id"] != app_id for task in app["tasks"] if _is_unknown(task)]
+        return too_few(apps) or (f"{len(others)} running tasks have no result of a check" if others else None)
 
     try:
         apps = wait_until(context, look, pending, timeout=params["wait_timeout"], pauses=_PAUSES)
     except DeadlinePassed as error:
         apps = look()
-        alive = any(app["id"] == app_id and alive_tasks(app) for app in apps)
-        if too_few(apps) is not None and not (params["partial"] and alive):
+        if too_few(apps) is not None and not params["partial"]:
             raise
+        # A new leader of Marathon knows of no task at first, and going back must not end at that.
+        wait_until(context, look, none_alive, timeout=_FIRST_CHECKS if unknown(apps) else 0, pauses=_PAUSES)
+        apps = look()
         context.warn(f"{error.message}: the traffic goes to these.")
     by_id = {app["id"]: app for app in apps}
     return by_id.pop(app_id), next(iter(by_id.values()), None)

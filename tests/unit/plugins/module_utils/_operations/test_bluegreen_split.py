@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.zdd.rollout.plugins.module_utils._errors import DeadlinePassed
 from ansible_collections.zdd.rollout.plugins.module_utils._invocation.context import Context
 from ansible_collections.zdd.rollout.plugins.module_utils._operations import bluegreen_split
 from ansible_collections.zdd.rollout.tests.unit.plugins.module_utils.serving import serving
@@ -76,6 +77,19 @@ def test_the_checks_of_the_old_version_are_waited_for_where_both_have_a_part() -
     made = split(unknown, app(NEW, task(4)), context=context, share=50)
     assert "2 running tasks have no result of a check" in context.warnings[0]
     assert split(unknown, app(NEW, task(4)), share=100)["idle_tasks"] == ["task.1", "task.2"]
+
+
+def test_going_back_waits_for_the_first_checks_after_a_change_of_the_leader() -> None:
+    """But not for a version that is sick, nor for all of its tasks."""
+    unknown = app(OLD, task(1, alive=None), task(2, alive=None))
+    looks = iter([[unknown]] * 3 + [[app(OLD, task(1), task(2, alive=None))]] * 2)
+    back = {"app_id": OLD, "instances": 2, "share": 100, "partial": True}
+
+    made = split(app(NEW, task(4)), seen=lambda: next(looks), **back)
+
+    assert list(weights(made["servers"])) == ["task.1"]
+    with pytest.raises(DeadlinePassed, match="0 of 2 tasks"):
+        split(app(OLD, task(1, alive=False), task(2, alive=False)), app(NEW, task(4)), **back)
 
 
 def test_a_sick_task_is_taken_out_with_the_others() -> None:
