@@ -66,7 +66,10 @@ def test_without_enough_requests_a_canary_is_held_where_it_is(service: MakeServi
     app.deploy("1")
     run = app.play("canary", "2", canary_steps=STEPS, canary_analysis={"wait_timeout": 1})
     assert (run.code != 0, run.result) == (True, "held"), run.output
-    assert app.counts() == {"1": 3, "2": 1}
+    assert app.counts() == {"1": 4, "2": 1}, "the old version is whole until it is known"
+    on = app.play("promote", "2", canary_steps=STEPS[:1])
+    assert on.result == "promoted", on.output
+    assert app.counts() == {"2": 4}
 
 
 def test_a_canary_is_not_made_of_what_cannot_be(live: Service) -> None:

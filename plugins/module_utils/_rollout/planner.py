@@ -409,19 +409,27 @@ def _let_in(
         if index < reached:
             continue
         last = index == len(stages) - 1
+        added: list[Step] = []
         if index > reached or last:  # the last one also shows which tasks of the old version are to be drained
             added, receiving, left = _next_stage(stage, to, away, receiving, left, target, policy, idle_tasks)
-            steps += added
         elif stage.weight and not _is_agreed(stage, to):
-            steps.append(_weigh(stage, to, away, receiving, left))
-        if index == reached and approved:
+            added = [_weigh(stage, to, away, receiving, left)]
+        if approved and (index == reached or (index == reached + 1 and _has_its_share(stage, to))):
+            steps += added
             continue
         judged = policy.analysis and not last and stage.weight != 0
         if stage.bake_seconds or judged:
-            steps.append(_bake(to, away, receiving, stage.bake_seconds, stage.weight, analysis=judged))
+            bake = _bake(to, away, receiving, stage.bake_seconds, stage.weight, analysis=judged)
+            added.insert(len(added) if last else _after_the_switch(added), bake)
+        steps += added
         if stage.pause and not last:
             return steps, True
     return steps, False
+
+
+def _after_the_switch(steps: Sequence[Step]) -> int:
+    """Where a stage is watched: as soon as it has its traffic, before old tasks go, however long they drain."""
+    return max((index + 1 for index, step in enumerate(steps) if step.name == "switched"), default=len(steps))
 
 
 def _is_reached(stage: Stage, to: Colour, away: Colour, target: int) -> bool:
@@ -432,6 +440,11 @@ def _is_reached(stage: Stage, to: Colour, away: Colour, target: int) -> bool:
     if stage.instances == target:
         return to.traffic is Traffic.ALL
     return away.instances <= max(0, target - stage.instances)
+
+
+def _has_its_share(stage: Stage, to: Colour) -> bool:
+    """By counts: the new version has the traffic of the stage, and the old tasks that it stands for are still there."""
+    return stage.weight is None and to.healthy >= stage.instances and to.traffic is Traffic.SOME
 
 
 def _is_agreed(stage: Stage, to: Colour) -> bool:

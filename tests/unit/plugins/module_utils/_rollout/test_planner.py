@@ -289,7 +289,7 @@ def test_a_canary_by_counts_takes_the_place_of_drained_old_tasks() -> None:
     made = deploy(ONE, canary({"instances": 1, "bake": 60}))
 
     assert names(made) == [
-        *("create", "healthy", "switched", "drained", "reduce", "bake"),
+        *("create", "healthy", "switched", "bake", "drained", "reduce"),
         *("scale", "switched", "drained", "retire"),
     ]
     assert [step.count for step in made.steps if step.name in ("create", "reduce", "scale")] == [1, 1, 4]
@@ -337,6 +337,26 @@ def test_with_weights_going_back_needs_no_count_and_no_touch() -> None:
 
     assert names(made) == ["switched", "drained", "retire"]
     assert made.steps[0].share == 100
+
+
+def test_a_canary_by_counts_that_is_bad_goes_back_to_an_old_app_that_is_still_whole() -> None:
+    """It is watched before the old tasks that it stands for are removed, so nothing has to start on the way back."""
+    there = colour("/web-green", 1, Traffic.SOME, target=4)
+
+    made = plan(Group("web", BLUE, there), "rollback", Policy(), None, idle_tasks)
+
+    assert names(made) == ["switched", "drained", "retire"]
+
+
+def test_promoting_a_canary_by_counts_that_is_held_goes_on_without_numbers() -> None:
+    """The analysis held it before the old task was removed."""
+    policy = replace(canary({"instances": 1, "bake": 60}, {"instances": 2, "bake": 7}), analysis=True)
+    there = colour("/web-green", 1, Traffic.SOME, target=4)
+
+    made = plan(Group("web", BLUE, there), "promote", policy, None, idle_tasks)
+
+    assert names(made)[:6] == ["healthy", "switched", "drained", "reduce", "scale", "switched"]
+    assert [step.seconds for step in made.steps if step.name == "bake"] == [7]
 
 
 def test_a_canary_of_three_is_no_interrupted_touch() -> None:
