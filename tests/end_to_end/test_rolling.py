@@ -53,8 +53,8 @@ def writes(app: Service) -> list[str]:
 
 def locks(app: Service) -> list[str]:
     """Those of this app: tests of faults in the same sandbox leave theirs to end by themselves."""
-    own = f"/zdd-rollout-locks/{app.group.replace('_', '-5f-')}"
-    return [one["id"] for one in app.marathon("GET", "/v2/apps")["apps"] if one["id"] == own]
+    apps = app.marathon("GET", "/v2/apps")["apps"]
+    return [one["id"] for one in apps if one["labels"].get("ZDD_LOCK_GROUP") == app.group]
 
 
 def test_it_shows_the_picture_upgrades_and_then_changes_nothing(app: Service) -> None:
