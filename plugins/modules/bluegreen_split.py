@@ -129,10 +129,6 @@ idle_addresses:
   returned: success
   type: list
   elements: str
-scaled_at:
-  description: When Marathon scaled each app last.
-  returned: success
-  type: dict
 """
 
 from ..module_utils._invocation.module import run_as_module

@@ -55,6 +55,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     # What Marathon does not know to be alive stays at the load balancers as it is: a new leader knows of no task.
     busy = [task for task in alive_tasks(other) if task not in idle] if other is not None else []
     own, others = _addresses(app, own_tasks, params), _addresses(other, other_tasks, params)
+    running = _addresses(app, addressed_tasks(app), params)
     weights, other_weights = _weights(share, len(own_tasks), len(busy))
     servers = [_server(task["id"], own, weight, share != 0) for task, weight in zip(own_tasks, weights, strict=True)]
     rest = [_server(task["id"], others, weight) for task, weight in zip(busy, other_weights, strict=True)]
@@ -62,23 +63,17 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if other is not None:
         apps = {**dict.fromkeys(others.values(), other["id"]), **dict.fromkeys(own.values(), app_id)}
         context.sample("servers", **apps)
-    # An address that is known of no live task (a failed one, or dying) must not come back by a repair.
     return {
         "changed": False,
         "servers": servers,
         "other_servers": [*rest, *out],
         "addresses": list(own.values()),
         "other_addresses": list(others.values()),
-        "running_addresses": list(_addresses(app, addressed_tasks(app), params).values()),
-        "known_addresses": [
-            address for one in (app, other) for address in _addresses(one, addressed_tasks(one), params).values()
-        ],
+        "running_addresses": list(running.values()),
+        "known_addresses": [*running.values(), *others.values()],
         "name_pattern": f"{re.escape(_base_of(app_id))}(-[a-z]+)?\\.",
         "idle_tasks": [task["id"] for task in idle],
         "idle_addresses": [others[task["id"]] for task in idle],
-        "scaled_at": {
-            one["id"]: (one.get("versionInfo") or {}).get("lastScalingAt") for one in (app, other) if one is not None
-        },
     }
 
 
