@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from .._errors import InvalidInput
@@ -40,6 +38,7 @@ from .._marathon.observation import Observation, observe_group
 from .._marathon.prediction import check_prediction
 from .._rollout.analysis_options import check_analysis
 from .._rollout.canary import Stage, stages
+from .._rollout.plan_options import PLAN_SPEC, check_limits, task_files
 from .._rollout.planner import GOALS, Plan, Policy, Wanted, plan
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -57,17 +56,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "group": {"type": "str"},
     "version": {"type": "str"},
     "batch_size": {"type": "str", "default": "100%"},
-    "canary_steps": {"type": "list", "elements": "raw", "default": []},
-    "canary_analysis": {"type": "dict", "default": {}},
+    **PLAN_SPEC,
     "sticky": {"type": "bool", "default": False},
-    "bake_seconds": {"type": "float", "default": 0},
-    "keep_old": {"type": "bool", "default": False},
-    "checks": {"type": "bool", "default": False},
-    "pending_operations": {"type": "dict", "default": {}},
-    "limits": {"type": "dict", "default": {}},
-    "hooks": {"type": "dict", "default": {}},
-    "check_files": {"type": "list", "elements": "str", "default": []},
-    "search": {"type": "list", "elements": "path", "default": []},
     "accept_check_change": {"type": "bool", "default": False},
     "fresh_state": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
 }
@@ -77,25 +67,10 @@ ARGUMENT_RULES: dict[str, Any] = {
     "required_if": [("goal", "deploy", ("app", "src"), True), ("lb_mode", "marathon_lb", ("marathon_lb_url",))],
 }
 
-HOOKABLE = (
-    "create",
-    "healthy",
-    "checked",
-    "switched",
-    "drained",
-    "quiet",
-    "bake",
-    "reduce",
-    "scale",
-    "retire",
-    "kill",
-    "rollback",
-)
-
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """See the module's documentation."""
-    _check_limits(params)
+    check_limits(params)
     definition = _definition(params)
     deploys, weighted = params["goal"] == "deploy", params["lb_mode"] == "haproxy"
     if deploys:
@@ -103,9 +78,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         _refuse_unsticky(definition, params)
         _refuse_unknown_port(definition, params["port_index"])
     name = group_name(definition, params["group"])
-    folders = [Path.cwd(), *(Path(folder) for folder in params["search"])]
-    hooks = _hooks(params["hooks"], folders)
-    check_files = [_task_file("check_files", file, folders) for file in params["check_files"]]
+    hooks, check_files = task_files(params)
     with Marathon.from_params(params, context) as marathon:
         if weighted:
             observed = observe_behind_haproxy(marathon, name, params["haproxy_lbs"], params["port_index"])
@@ -195,24 +168,6 @@ def _stages(params: Mapping[str, Any], observed: Observation, definition: Mappin
     return stages(params["canary_steps"], target, weighted=params["lb_mode"] == "haproxy")
 
 
-def _check_limits(params: Mapping[str, Any]) -> None:
-    """Refuse what would fail in a later step only, when something has been changed already."""
-    for name, value in {**params["limits"], "bake_seconds": params["bake_seconds"]}.items():
-        try:
-            seconds = float(value or 0)
-        except (TypeError, ValueError):
-            seconds = -1.0
-        if not 0 <= seconds < math.inf:
-            raise InvalidInput("invalid_option", f"{name} is {value!r}; it is a number of seconds, 0 or more.")
-    pending = params["pending_operations"]
-    if pending and len([key for key in ("jmespath", "metric") if pending.get(key)]) != 1:
-        raise InvalidInput(
-            "invalid_option",
-            f"Option pending_operations has {', '.join(sorted(pending))}; it needs jmespath or metric, one of both, to "
-            "find the number in an answer.",
-        )
-
-
 def _idle_tasks(receiving: int, other: int, target: int) -> int:
     return drained_count(other, other, receiving, target)
 
@@ -245,25 +200,6 @@ def _completed(definition: dict[str, Any], params: Mapping[str, Any]) -> dict[st
         image = image if tagged or not params["version"] else f"{image}:{params['version']}"
         made["container"] = {**container, "docker": {**container["docker"], "image": image}}
     return made
-
-
-def _hooks(given: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, list[str]]:
-    for step, files in given.items():
-        if step not in HOOKABLE:
-            raise InvalidInput("invalid_option", f"Option hooks: {step!r} is no step; steps are {', '.join(HOOKABLE)}.")
-        if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
-            raise InvalidInput("invalid_option", f"Option hooks: {step} needs a list of task files, not {files!r}.")
-    return {step: [_task_file("hooks", file, folders) for file in files] for step, files in given.items()}
-
-
-def _task_file(option: str, name: str, folders: Sequence[Path]) -> str:
-    """The whole path of a task file; one that is missing would be found out when something has been changed already."""
-    for folder in folders:
-        path = (folder / name).absolute()
-        if path.is_file():
-            return str(path)
-    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise InvalidInput("invalid_option", f"Option {option}: there is no file {name} (looked for in {looked}).")
 
 
 def _batch_size(text: str, count: int) -> int | None:

@@ -30,13 +30,15 @@ IdleTasks = Callable[[int, int, int], int]
 class Wanted:
     """The version to deploy. ``instances`` is ``None`` where the live count is to be kept.
 
-    ``same_as`` has the app ids of the group that run this very version already.
+    ``same_as`` has the app ids of the group that run this very version already. ``colour`` is the one that it gets,
+    ``None``: the one that is free.
     """
 
     base_id: str
     version: str
     instances: int | None
     same_as: frozenset[str] = frozenset()
+    colour: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def plan(group: Group, goal: str, policy: Policy, wanted: Wanted | None, idle_ta
         made = _withdraw(group)
     else:
         raise InvalidInput("invalid_option", f"Option goal: {goal!r} is none of {', '.join(GOALS)}.")
-    return replace(made, steps=tuple(_with_hooks(made.steps, goal, policy.hooks)))
+    return replace(made, steps=tuple(with_hooks(made.steps, goal, policy.hooks)))
 
 
 def _deploy(group: Group, policy: Policy, wanted: Wanted, idle_tasks: IdleTasks) -> Plan:
@@ -170,7 +172,7 @@ def _is_stranded(old: Colour, new: Colour, policy: Policy) -> bool:
 
 
 def _first(policy: Policy, wanted: Wanted) -> Plan:
-    colour = other_colour(None)
+    colour = wanted.colour or other_colour(None)
     app_id = f"{wanted.base_id}-{colour}"
     count = 1 if wanted.instances is None else wanted.instances
     steps = (
@@ -533,7 +535,7 @@ def _retire(app: Colour, other: Colour) -> Step:
     return Step("retire", f"remove {app.app_id}", app.app_id, other.app_id, app.instances)
 
 
-def _with_hooks(steps: Sequence[Step], goal: str, hooks: Mapping[str, Sequence[str]]) -> list[Step]:
+def with_hooks(steps: Sequence[Step], goal: str, hooks: Mapping[str, Sequence[str]]) -> list[Step]:
     """Put a ``hook`` step before each step that has hooks; ``rollback`` hooks come before a rollback's first step.
 
     ``kill`` hooks come before every step that removes tasks of one app in favour of the other, on the way back too.
