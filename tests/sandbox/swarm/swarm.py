@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole swarm with its proxies in one process: what ``up`` runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import yaml
+
+from tests.sandbox.swarm import image, program
+from tests.sandbox.swarm.network import Network
+from tests.sandbox.swarm.nodes import Node, form
+from tests.sandbox.swarm.proxies import LIVE, PREVIEW, Proxy
+
+FIRST_NODE, FIRST_PROXY = 1, 101  # last bytes of addresses
+MOST_MANAGERS = 3  # without --managers: one of them can be lost
+
+
+class Swarm:
+    """The parts of one sandbox. ``folder`` has what goes at its end, ``workdir`` what a user may look at."""
+
+    def __init__(self, network: Network, workdir: Path, chosen: argparse.Namespace) -> None:
+        self.network = network
+        self.workdir = workdir
+        self.folder = workdir / "run"
+        self.bare: bool = chosen.bare
+        self.managers: int = min(chosen.managers or MOST_MANAGERS, chosen.nodes)
+        self.nodes = [
+            Node(network, f"node{number}", FIRST_NODE + number - 1, self.folder / f"node{number}")
+            for number in range(1, chosen.nodes + 1)
+        ]
+        self.proxies = [
+            Proxy(network, f"proxy{number}", FIRST_PROXY + number - 1, chosen.proxy, self.folder / f"proxy{number}")
+            for number in range(1, chosen.proxies + 1)
+        ]
+        self.inventory = workdir / "inventory.yml"
+
+    def start(self) -> None:
+        """Start all parts; return when they are ready. Raises ``RuntimeError`` or one of Docker's errors."""
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir()
+        self.network.add_bridge()
+        for number, node in enumerate(self.nodes, FIRST_NODE):
+            self.network.add_host(node.name, number)
+            node.start()
+        for number, proxy in enumerate(self.proxies, FIRST_PROXY):
+            self.network.add_host(proxy.name, number)
+            proxy.prepare()
+            proxy.start()
+        root_file_system = self.folder / "image.tar"
+        root_file_system.write_bytes(image.root_file_system())
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            list(pool.map(lambda node: _wait_and_load(node, root_file_system), self.nodes))
+        if not self.bare:
+            form(self.nodes, self.managers)
+        self.inventory.write_text(yaml.safe_dump(self._inventory(), sort_keys=False))
+
+    def description(self) -> dict[str, Any]:
+        """What ``up`` prints."""
+        return {
+            "nodes": [node.description() for node in self.nodes],
+            "proxies": [proxy.description() for proxy in self.proxies],
+            "image": image.IMAGE,
+            "service": image.service(),
+            "inventory": str(self.inventory),
+            "workdir": str(self.workdir),
+        }
+
+    def _inventory(self) -> dict[str, Any]:
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        managers = [node.url for node in self.nodes[: self.managers]]
+        kind = self.proxies[0].kind
+        cluster = {
+            **local,
+            "swarm_bluegreen_docker_host": managers,
+            "swarm_bluegreen_proxy": kind,
+            "swarm_bluegreen_proxy_hosts": [proxy.name for proxy in self.proxies],
+        }
+        nodes = {
+            node.name: {
+                **local,
+                "swarm_cluster_docker_host": node.url,
+                "swarm_cluster_advertise_addr": node.address,
+            }
+            for node in self.nodes
+        }
+        proxies = {proxy.name: {**local, **self._proxy_variables(proxy)} for proxy in self.proxies}
+        children = {
+            "swarm": {"hosts": {"cluster": cluster}},
+            "swarm_proxies": {"hosts": proxies},
+            "swarm_nodes": {"hosts": nodes},
+        }
+        return {"all": {"children": children}}
+
+    def _proxy_variables(self, proxy: Proxy) -> dict[str, Any]:
+        about = proxy.description()
+        given = {
+            "kind": proxy.kind,
+            "config": about["config"],
+            "main_config": about["main_config"],
+            "pid_file": about["pid_file"],
+            "live_port": LIVE,
+            "preview_port": PREVIEW,
+        }
+        if proxy.kind == "nginx":
+            given |= {"state_dir": about["state_dir"], "status": about["status"], "nginx": program("nginx")}
+        else:
+            given |= {"socket": about["socket"], "master_socket": about["master_socket"], "haproxy": program("haproxy")}
+        return {
+            "ansible_python_interpreter": about["python"],
+            **{f"swarm_proxy_{name}": value for name, value in given.items()},
+        }
+
+
+def _wait_and_load(node: Node, root_file_system: Path) -> None:
+    node.wait()
+    node.load(root_file_system)
+
+
+def main(network: Network, workdir: Path, chosen: argparse.Namespace) -> int:
+    """Run a swarm until SIGTERM or SIGINT; return the exit status. What it has started is the caller's to end."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    for number in ends:  # from now on one of them is an answer to sigwait, or the end of the start
+        signal.signal(number, lambda _number, _frame: sys.exit(0))
+    swarm = Swarm(network, workdir, chosen)
+    try:
+        swarm.start()
+    except (RuntimeError, OSError, docker.errors.DockerException, requests.RequestException) as error:
+        print(f"swarm: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(swarm.description()), flush=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    signal.sigwait(ends)
+    return 0
