@@ -222,6 +222,14 @@ CASES = [
     Case("servers that are not there, drained by address", "haproxy_drain", {
         "socket": ["{socket}"], "backend": "live_10000", "address": "127.0.0.1:9",
     }),
+    Case("a health check of what is down", "healthcheck", {
+        "group": "g", "targets": [{"name": "n", "url": NOWHERE, "timeout": "3", "from": "proxy"}], "attempts": 2,
+        "secret_headers": {"X-Token": SECRET}, "webhook_url": f"{NOWHERE}/{SECRET}", "heartbeat_url": NOWHERE + "/x",
+    }),
+    Case("a health check that was made elsewhere", "healthcheck", {
+        "measured": [{"name": "n", "state": "slow", "critical": "yes"}], "fail_on": "down",
+    }),
+    Case("a health check of nothing", "healthcheck", {}),
     Case("servers that are not there, drained", "haproxy_drain", {
         "socket": ["{socket}"], "backend": "live_10000", "server": ["none"],
     }),
@@ -391,3 +399,5 @@ def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) 
     assert by_name["what a HAProxy has"]["placement"] == "dynamic"
     assert by_name["a wait that is cut short, with its warning"]["warnings"]
     assert by_name["a check that fails on a secret"]["failure"]["code"] == "check_failed"
+    assert by_name["a health check of what is down"]["failure"]["code"] == "unhealthy"
+    assert by_name["a health check that was made elsewhere"]["state"] == "slow"
