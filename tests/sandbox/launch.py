@@ -56,18 +56,11 @@ class StartFailed(Exception):
     """The sandbox ended before it was ready; the text is what it said."""
 
 
-class Running:
-    """A sandbox that runs. The attributes are those of the line of JSON (``python -m tests.sandbox serve --help``)."""
+class Started:
+    """A sandbox as a process of its own. It ends with the ``with`` statement and with ``stop()``."""
 
-    def __init__(self, process: subprocess.Popen[str], description: Mapping[str, Any]) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.marathon: list[str] = description["marathon"]
-        self.lbs: list[dict[str, Any]] = description["lbs"]
-        self.plain_lbs: list[dict[str, Any]] = description["plain_lbs"]
-        self.control: str = description["control"]
-        self.agents: list[dict[str, Any]] = description["agents"]
-        self.service: list[str] = description["service"]
-        self.workdir = Path(description["workdir"])
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +77,20 @@ class Running:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+
+
+class Running(Started):
+    """A sandbox that runs. The attributes are those of the line of JSON (``python -m tests.sandbox serve --help``)."""
+
+    def __init__(self, process: subprocess.Popen[str], description: Mapping[str, Any]) -> None:
+        super().__init__(process)
+        self.marathon: list[str] = description["marathon"]
+        self.lbs: list[dict[str, Any]] = description["lbs"]
+        self.plain_lbs: list[dict[str, Any]] = description["plain_lbs"]
+        self.control: str = description["control"]
+        self.agents: list[dict[str, Any]] = description["agents"]
+        self.service: list[str] = description["service"]
+        self.workdir = Path(description["workdir"])
 
     def app(self, **overrides: Any) -> dict[str, Any]:
         """Return a definition of the test service, usable as it is; ``overrides`` replace whole keys."""
@@ -133,15 +140,19 @@ def start(**options: Any) -> Running:
 
     It ends with the ``with`` statement, with ``stop()``, and when this process dies. Raises :class:`StartFailed`.
     """
-    command = [sys.executable, "-m", "tests.sandbox", "serve", "--until-stdin-closes", *_arguments(options)]
+    return Running(*launched("tests.sandbox", "serve", options))
+
+
+def launched(module: str, command: str, options: Mapping[str, Any]) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    """Run a command of a module that prints a line of JSON when it is ready; return its process and that line."""
+    words = [sys.executable, "-m", module, command, "--until-stdin-closes", *_arguments(options)]
     with tempfile.TemporaryFile("w+") as complaints:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+            words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
         )
-        assert process.stdout is not None
         line = _first_line(process)
         if line:
-            return Running(process, json.loads(line))
+            return process, json.loads(line)
         process.wait(STOP_LIMIT)
         complaints.seek(0)
         raise StartFailed(complaints.read().strip() or f"The sandbox ended with status {process.returncode}.")

@@ -79,12 +79,11 @@ class Swarm:
     def _inventory(self) -> dict[str, Any]:
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         managers = [node.url for node in self.nodes[: self.managers]]
-        kind = self.proxies[0].kind
         cluster = {
             **local,
             "swarm_bluegreen_docker_host": managers,
-            "swarm_bluegreen_proxy": kind,
-            "swarm_bluegreen_proxy_hosts": [proxy.name for proxy in self.proxies],
+            "swarm_bluegreen_resolve_image": False,  # no registry knows the image
+            **self._proxy_choice(),
         }
         nodes = {
             node.name: {
@@ -101,6 +100,20 @@ class Swarm:
             "swarm_nodes": {"hosts": nodes},
         }
         return {"all": {"children": children}}
+
+    def _proxy_choice(self) -> dict[str, Any]:
+        """How the cluster gets to its proxies. All of HAProxy's sockets lie on this machine, under different paths."""
+        if self.proxies[0].kind == "nginx":
+            return {
+                "swarm_bluegreen_proxy": "nginx",
+                "swarm_bluegreen_proxy_hosts": [proxy.name for proxy in self.proxies],
+            }
+        return {
+            "swarm_bluegreen_proxy": "haproxy",
+            "swarm_bluegreen_proxy_hosts": [],
+            "swarm_bluegreen_haproxy_socket": [str(proxy.socket) for proxy in self.proxies],
+            "bluegreen_haproxy_master_socket": [str(proxy.master_socket) for proxy in self.proxies],
+        }
 
     def _proxy_variables(self, proxy: Proxy) -> dict[str, Any]:
         about = proxy.description()
