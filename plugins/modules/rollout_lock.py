@@ -9,8 +9,8 @@ module: rollout_lock
 short_description: Take or give back the lock of a deployment group
 version_added: "0.1.0"
 description:
-  - A deployment group is changed by one run at a time. The lock is an app without instances in Marathon, so every
-    controller that can change the group sees it.
+  - A deployment group is changed by one run at a time. The lock is an app without instances in Marathon, or with
+    O(docker_host) a config in the swarm, so every controller that can change the group sees it.
   - A run that finds the lock of a run that is dead takes it over. Dead is a run whose process on this same host is
     gone, or whose lease is over. Any other holder is named, and the run is refused.
 options:
@@ -34,6 +34,24 @@ options:
     description: Take the lock from whoever holds it. Only when that run is known to be dead.
     type: bool
     default: false
+  marathon_url:
+    description:
+      - Addresses of the members of the Marathon cluster of the group, tried in order, such as
+        C(http://marathon.mesos:8080), or with the path of a service of DC/OS,
+        C(https://dcos.example.com/service/marathon).
+      - Without it and without O(docker_host), the environment variable E(MARATHON_URL) (separated by commas) is used.
+    type: list
+    elements: str
+    required: false
+  docker_host:
+    description:
+      - Addresses of managers of the swarm of the group, tried in order, such as C(unix:///var/run/docker.sock),
+        C(tcp://manager1:2376) or C(ssh://deploy@manager1). The lock is a config of the swarm then, and nothing of
+        Marathon is used, O(marathon_url) neither.
+      - Unlike in other modules there is no default, and the environment variable E(DOCKER_HOST) is not used.
+    type: list
+    elements: str
+    default: null
   folder:
     description: The folder in Marathon in which the locks of all groups lie.
     type: str
@@ -48,6 +66,7 @@ options:
     type: str
 extends_documentation_fragment:
   - zdd.rollout.marathon
+  - zdd.rollout.swarm
   - zdd.rollout.http_options
   - zdd.rollout.attributes
 author:
@@ -59,6 +78,11 @@ EXAMPLES = r"""
   zdd.rollout.rollout_lock:
     marathon_url: http://marathon.example.com:8080
     group: shop_web
+
+- name: Nobody else changes the group of a swarm
+  zdd.rollout.rollout_lock:
+    docker_host: [unix:///var/run/docker.sock]
+    group: web
 
 - name: The group is free again
   zdd.rollout.rollout_lock:

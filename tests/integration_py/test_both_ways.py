@@ -104,6 +104,9 @@ CASES = [
     Case("a lock that is given back", "rollout_lock", {
         **AT, "group": "{way}", "owner": "me", "process": "p", "state": "absent",
     }),
+    Case("a lock in a swarm that is away", "rollout_lock", {
+        "docker_host": "unix:///no/such/socket", "group": "web", "owner": "me", "process": "p", "retry_timeout": 0,
+    }),
     Case("a plan", "bluegreen_plan", {
         **AT, **AT_LB, "app": {**WEB, "id": "/shop", "portDefinitions": [{"port": 10001}]},
     }),

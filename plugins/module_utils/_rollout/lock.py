@@ -32,7 +32,7 @@ class Lease:
     until: datetime
 
     def labels(self) -> dict[str, str]:
-        """The lease as labels of an app."""
+        """The lease as labels of an app, or of a config of Docker."""
         return {
             f"{_PREFIX}GROUP": self.group,
             f"{_PREFIX}OWNER": self.owner,
@@ -51,7 +51,7 @@ class Lease:
 
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Lease | None:
-        """Read the labels of an app; ``None`` when they are no lease."""
+        """Read such labels; ``None`` when they are no lease."""
         try:
             return cls(
                 group=labels[f"{_PREFIX}GROUP"],
@@ -64,8 +64,17 @@ class Lease:
             return None
 
 
-def refusal(held: Lease, mine: Lease, now: datetime, is_gone: Callable[[str], bool]) -> str | None:
-    """Why ``mine`` may not replace ``held``; ``None`` when it may. ``is_gone(process)`` looks at this host only."""
+def refusal(
+    held: Lease,
+    mine: Lease,
+    now: datetime,
+    is_gone: Callable[[str], bool],
+    takeover: str = "bluegreen_lock_takeover",
+) -> str | None:
+    """Why ``mine`` may not replace ``held``; ``None`` when it may. ``is_gone(process)`` looks at this host only.
+
+    ``takeover``: the variable of the role with which a user takes it over.
+    """
     if held.is_of(mine) or now >= held.until:
         return None
     if held.owner == mine.owner and is_gone(held.process):
@@ -75,7 +84,7 @@ def refusal(held: Lease, mine: Lease, now: datetime, is_gone: Callable[[str], bo
     return (
         f"The deployment group {held.group} is being changed by {held.owner} (process {pid}) since {since}. Wait for "
         f"its end; if it is dead, its lock ends by itself in {left} s, or take it over now with takeover "
-        "(bluegreen_lock_takeover=true)."
+        f"({takeover}=true)."
     )
 
 
