@@ -5,6 +5,7 @@
 #   make test      everything that .ci/run checks
 #   make bench     the measured ratios of the README
 #   make sandbox   a Marathon, marathon-lb and HAProxy of one's own: make sandbox ARGS="--help"
+#   make sandbox-swarm  a Docker Swarm with nginx or HAProxy in front, as root
 #
 # Parts of the test: lint sanity unit conformance integration end-to-end molecule. Others: docs artifact clean.
 # PYTHON=… chooses the Python (3.11 or newer), ARGS=… is handed on.
@@ -30,7 +31,7 @@ export LC_ALL := C.UTF-8
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export ANSIBLE_HOME := $(CURDIR)/build/ansible
 
-.PHONY: help demo demo-canary test bench sandbox lint sanity unit conformance integration end-to-end molecule docs artifact format clean
+.PHONY: help demo demo-canary test bench sandbox sandbox-swarm lint sanity unit conformance integration end-to-end molecule docs artifact format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -51,8 +52,15 @@ build/collections/ansible_collections/zdd/rollout:
 	@mkdir -p $(@D)
 	@ln -sfn $(CURDIR) $@
 
+# The other parts of what Docker Swarm takes; a demo without it installs none of them.
+build/collections/.swarm: tests/requirements-collections.txt tests/setup/collections.sh $(VENV)/.sandbox
+	tests/setup/packages.sh $(BIN)/python swarm
+	tests/setup/collections.sh $(BIN)/python $< build/collections
+	@touch $@
+
 SANDBOX := $(VENV)/.sandbox build/collections/ansible_collections/zdd/rollout
-TESTS := $(VENV)/.tests build/collections/ansible_collections/zdd/rollout
+SWARM := $(SANDBOX) build/collections/.swarm
+TESTS := $(VENV)/.tests build/collections/.swarm build/collections/ansible_collections/zdd/rollout
 
 # --- what a user runs --------------------------------------------------------------------------------------------------
 
@@ -67,6 +75,9 @@ bench: | $(SANDBOX)
 
 sandbox: | $(SANDBOX)
 	@$(RUN) tests.sandbox serve $(ARGS)
+
+sandbox-swarm: | $(SWARM)
+	@$(RUN) tests.sandbox.swarm up $(ARGS)
 
 # --- tests -------------------------------------------------------------------------------------------------------------
 
