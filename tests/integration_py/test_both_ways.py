@@ -154,6 +154,12 @@ CASES = [
     Case("a decision at a barrier", "rollout_decision", {
         "moment": "let_in", "clusters": {"a": [{"group": "g", "result": "kept"}], "b": []}, "on_failure": "host",
     }),
+    Case("hosts that become a swarm", "swarm_cluster_plan", {
+        "managers": ["a", "b"], "workers": "c", "nodes": [{"name": "a"}, {"name": "b"}, {"name": "c"}],
+    }),
+    Case("hosts that are in two swarms", "swarm_cluster_plan", {
+        "managers": ["a"], "nodes": [{"name": "a"}, {"name": "b", "swarm": {"LocalNodeState": "locked"}}],
+    }),
     Case("a group that is not there", "marathon_lb_switch", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
     Case("a watch of what is not there", "marathon_lb_watch", {
         **AT, **AT_LB, "group": "none", "app_id": "/none", "seconds": 0,
