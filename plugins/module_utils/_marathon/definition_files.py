@@ -16,8 +16,8 @@ from ansible.module_utils.common.yaml import HAS_YAML, yaml_load
 from .._errors import InvalidInput
 
 
-def read_definition(path: str | Path) -> dict[str, Any]:
-    """Return the app definition of a file in JSON or YAML; what is in it is not checked further.
+def read_definition(path: str | Path, what: str = "app definition") -> dict[str, Any]:
+    """Return the definition of a file in JSON or YAML; what is in it is not checked further. ``what`` is its name.
 
     :raises InvalidInput: the file cannot be read, or holds no mapping.
     """
@@ -28,7 +28,7 @@ def read_definition(path: str | Path) -> dict[str, Any]:
         raise InvalidInput("unreadable_file", f"Option src: {path} cannot be read: {why}.") from None
     definition = _parse(path, text)
     if not isinstance(definition, Mapping):
-        raise InvalidInput("invalid_definition", f"{path} holds no app definition, which is a mapping.")
+        raise InvalidInput("invalid_definition", f"{path} holds no {what}, which is a mapping.")
     return dict(definition)
 
 
