@@ -19,6 +19,12 @@ description:
   - All of it is observed at that moment, in the files that nginx looks for, at its status server, in its processes and
     in the kernel's table of connections. Nothing is remembered.
   - It runs on the host of the nginx and needs nothing there but Python.
+options:
+  only_file:
+    description:
+      - Whether only the file is read, which may be missing, and nginx need not run. RV(proxy) is V(none) then.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - zdd.rollout.nginx
   - zdd.rollout.attributes.info
@@ -40,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 proxy:
-  description: What this nginx does for the group.
+  description: What this nginx does for the group; V(none) with O(only_file).
   returned: success
   type: dict
   contains:
@@ -71,6 +77,11 @@ proxy:
     is_active:
       description: Whether nginx runs with the file as it is.
       type: bool
+addresses:
+  description: The addresses of the tasks by colour.
+  returned: success
+  type: dict
+  sample: {blue: ["10.0.0.1:32768"], green: []}
 failure:
   description:
     - What went wrong, for machines. The C(code) is one of V(not_found) (there is no such file),

@@ -209,6 +209,10 @@ class Runtime:
             if answer:
                 self._refuse(command, answer)
 
+    def all_server_states(self) -> str:
+        """``show servers state`` of all backends, as a ``server-state-file`` has it."""
+        return self._answer("show servers state") + "\n"
+
     def sockets(self) -> str:
         """``show cli sockets``: a table of all sockets of the worker."""
         return self._answer("show cli sockets")

@@ -14,14 +14,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
-from .._errors import InvalidInput, NotFound, OperationError
+from .._errors import InvalidInput, NotFound
+from .._files import text_of
 
 TOKEN = "@config@"
 COLOURS = ("blue", "green")
@@ -94,52 +92,6 @@ def read(path: str, system: str) -> Configuration:
             "not_found", f"{system}: there is no file {path}; the role zdd.rollout.swarm_proxy makes it.", system=system
         )
     return parsed(text, f"{system}: {path}")
-
-
-def text_of(path: str, system: str) -> str | None:
-    """The text of a file, ``None`` where there is none.
-
-    :raises OperationError: it cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise OperationError("unreadable_file", f"{system}: {path} cannot be read: {error}", system=system) from None
-
-
-def write(path: str, text: str | None, system: str) -> None:
-    """Put a text in the place of a file at once, or take the file away (``None``).
-
-    A reader sees the old text or the new one, also after a power failure. The name of the file that is written first
-    fits no usual ``include`` of nginx.
-
-    :raises OperationError: it cannot be written.
-    """
-    folder = os.path.dirname(path) or "."
-    try:
-        if text is None:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            return
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".zdd-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except OSError:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise OperationError(
-            "unwritable_file", f"{system}: {path} cannot be written: {error.strerror}", system=system
-        ) from None
 
 
 def checked_address(text: str) -> tuple[str, int]:

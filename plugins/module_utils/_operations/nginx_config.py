@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import DeadlinePassed, NotFound, OperationError, Rejected, Unreachable
+from .._files import program, text_of, write
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._nginx import configuration, processes, shares
@@ -31,8 +32,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 _PAUSES = Pauses(0.02, 1.3, 0.2)
 _TEST_TIMEOUT = 60
-# Where Debian has nginx, when the path of the user that runs the module is without it.
-_MORE_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     proxy = Proxy.from_params(params)
     text = configuration.finished(params["content"], "Option content")
     wanted = proxy.checked(configuration.parsed(text, "Option content"))
-    before = configuration.text_of(proxy.config, proxy.system)
+    before = text_of(proxy.config, proxy.system)
     is_active = _active(proxy) == wanted.hash
     result = outcome(context, "addresses", _addresses_in(before), _plain(wanted))
     result["changed"] = result["reloaded"] = before != text or not is_active
@@ -73,14 +72,14 @@ class _Activation:
         """Put the new file in place, when there is an nginx that could load it."""
         self._master()
         if text != self.before:
-            configuration.write(self.proxy.config, text, self.proxy.system)
+            write(self.proxy.config, text, self.proxy.system)
 
     def test(self) -> None:
         """Let nginx test all of its configuration.
 
         :raises Rejected: it does not take it; the old file is back, nothing was reloaded.
         """
-        command = [_program(self.params["nginx"]), "-t", "-q", "-c", self.params["main_config"]]
+        command = [program(self.params["nginx"]), "-t", "-q", "-c", self.params["main_config"]]
         try:
             # The operation also runs inside the controller, where there is no module whose run_command could be called.
             tested = subprocess.run(  # pylint: disable=ansible-bad-function
@@ -130,6 +129,7 @@ class _Activation:
             lambda missing: missing,
             timeout=self.params["wait_timeout"],
             pauses=_PAUSES,
+            look_at_once=False,
         )
 
     def _unloaded(self, old: set[int], wanted: str | None) -> str | None:
@@ -161,7 +161,7 @@ class _Activation:
         return f"{self.proxy.config} is as it was before, and loaded again."
 
     def _put_back(self) -> None:
-        configuration.write(self.proxy.config, self.before, self.proxy.system)
+        write(self.proxy.config, self.before, self.proxy.system)
 
     def _master(self) -> int:
         return processes.master(self.params["pid_file"], self.proxy.system)
@@ -198,14 +198,6 @@ def _foreseen(proxy: Proxy, wanted: Configuration) -> dict[str, Any]:
     addresses = _plain(wanted)
     counts = {address: view["connections"].get(address, 0) for both in addresses.values() for address in both}
     return {**view, "addresses": addresses, "connections": counts, "is_active": True}
-
-
-def _program(name: str) -> str:
-    if os.sep in name:
-        return name
-    folders = [*os.environ.get("PATH", "").split(os.pathsep), *_MORE_FOLDERS]
-    paths = (os.path.join(folder, name) for folder in folders if folder)
-    return next((path for path in paths if os.access(path, os.X_OK)), name)
 
 
 def _complaint(text: str) -> str:
