@@ -214,7 +214,9 @@ def test_nothing_is_left(engine: None, how: str) -> None:
             else:
                 started.process.terminate()
         assert things and len(mine) > 5
-        wait_for(lambda: not left(name, workdir) and not [pid for pid in mine if runs(pid)], f"all of {name} is gone")
+        wait_for(
+            lambda: not left(name, workdir) and not [pid for pid in mine if launch.alive(pid)], f"all of {name} is gone"
+        )
         assert not processes(workdir)
         started.stop()
 
@@ -237,13 +239,6 @@ def processes(workdir: Path) -> set[int]:
     return found
 
 
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def left(name: str, workdir: Path) -> list[str]:
     """Namespaces, interfaces, control groups and files of a sandbox."""
     places = {
@@ -253,6 +248,33 @@ def left(name: str, workdir: Path) -> list[str]:
         str(workdir): "run/*",
     }
     return [str(path) for folder, pattern in places.items() for path in Path(folder).glob(pattern)]
+
+
+def test_an_engine_that_was_killed_comes_back_and_so_do_its_tasks(swarm: Swarm) -> None:
+    with running(swarm, "killed", 3) as client:
+        with swarm.engine_killed(1):
+            assert not swarm.settled()
+        assert swarm.settled()
+        wait_for(lambda: len(tasks(client, "killed")) == 3, "all tasks run again")
+
+
+def test_a_node_that_is_cut_off_is_missed_and_then_found(swarm: Swarm) -> None:
+    with swarm.cut_off(2):
+        wait_for(lambda: not swarm.settled(), "the node is missed")
+
+    assert swarm.settled()
+
+
+@pytest.mark.parametrize("kind", ["swarm", "swarm_haproxy"])
+def test_a_proxy_that_was_killed_comes_back(kind: str, request: pytest.FixtureRequest) -> None:
+    running_one: Swarm = request.getfixturevalue(kind)
+    proxy = running_one.proxies[1]
+    before = Path(proxy["pid_file"]).read_text()
+
+    with running_one.proxy_killed(1), pytest.raises(OSError, match="refused"):
+        get(proxy["live"])
+
+    assert Path(proxy["pid_file"]).read_text() != before
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ The line of JSON:
   service    a definition for community.docker.docker_swarm_service, without name and replicas
   inventory  an inventory for Ansible: host cluster, groups swarm_proxies and swarm_nodes
   workdir    the folder of all files, removed at the end unless it was given
+  pid        SIGHUP to this process starts engines and proxies again that have ended
 """
 LONGEST = 60  # bytes of the path of a folder in which an engine makes UNIX sockets, whose paths may have 107
 

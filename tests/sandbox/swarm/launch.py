@@ -15,19 +15,24 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import docker
+import requests
 import yaml
 
 from tests.rehearsal.playbook import Cluster, Run
 from tests.sandbox.clients import ALL, Clients, clients
 from tests.sandbox.launch import ROOT, Started, StartFailed, launched
+from tests.sandbox.swarm import program
+from tests.sandbox.swarm.network import run
 
 __all__ = ["StartFailed", "Swarm", "start"]
 
@@ -35,6 +40,8 @@ RATE = 60.0  # requests/s at each proxy
 AFTERWARDS = 0.5  # seconds that the clients go on, to see what the last change left behind
 TIMEOUT = 60  # seconds for one answer of an engine
 PLAY_LIMIT = 240.0  # seconds for a playbook
+BACK_LIMIT, LOOK = 90.0, 0.1  # seconds, after a fault
+GLANCE = 3.0  # seconds for the answer of a manager that may have no leader: it would wait for one much longer
 
 Json = dict[str, Any]
 
@@ -50,6 +57,7 @@ class Swarm(Started):
         self.service: Json = description["service"]
         self.inventory = Path(description["inventory"])
         self.workdir = Path(description["workdir"])
+        self.pid: int = description["pid"]
 
     @property
     def docker_host(self) -> list[str]:
@@ -66,9 +74,67 @@ class Swarm(Started):
         """Where each proxy serves the idle colour."""
         return [proxy["preview"] for proxy in self.proxies]
 
-    def docker(self, node: int = 0) -> docker.APIClient:
+    def docker(self, node: int = 0, timeout: float = TIMEOUT) -> docker.APIClient:
         """A client of a node's engine; to be closed by the caller."""
-        return docker.APIClient(base_url=self.nodes[node]["docker_host"], timeout=TIMEOUT)
+        return docker.APIClient(base_url=self.nodes[node]["docker_host"], timeout=timeout)
+
+    # --- faults ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def engine_killed(self, node: int) -> Iterator[None]:
+        """A node's engine is killed for the time of the ``with``; its containers go on until it is there again."""
+        end(Path(self.nodes[node]["docker_host"].removeprefix("unix://")).with_name("pid"), signal.SIGKILL)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGHUP)
+            wait_for(self.settled, f"{self.nodes[node]['name']} is back")
+
+    @contextmanager
+    def proxy_killed(self, number: int) -> Iterator[None]:
+        """A proxy ends at once, with all its connections, for the time of the ``with``."""
+        proxy = self.proxies[number]
+        pid_file = Path(proxy["pid_file"])
+        end(pid_file, signal.SIGTERM)
+        pid_file.unlink(missing_ok=True)  # HAProxy leaves it
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGHUP)
+            wait_for(pid_file.exists, f"{proxy['name']} is back")
+
+    @contextmanager
+    def cut_off(self, node: int) -> Iterator[None]:
+        """A node reaches nobody and is reached by nobody for the time of the ``with``, but by its Docker socket."""
+        name = self.nodes[node]["name"]
+        bridge = Path(self.nodes[node]["netns"]).name.removesuffix(f"-{name}")
+        port = [program("ip"), "-netns", bridge, "link", "set", name]
+        run([*port, "down"])
+        try:
+            yield
+        finally:
+            run([*port, "up"])
+            wait_for(self.settled, f"{name} is back")
+
+    def settled(self) -> bool:
+        """Whether all engines answer, all nodes are ready and all managers are reachable, as each manager sees it."""
+        try:
+            return all(self._settled(node) for node in range(len(self.nodes)))
+        except (docker.errors.DockerException, requests.RequestException):
+            return False
+
+    def _settled(self, node: int) -> bool:
+        with self.docker(node, GLANCE) as client:
+            about = client.info()["Swarm"]
+            nodes = client.nodes() if about["ControlAvailable"] else []
+        managers = [found["ManagerStatus"] for found in nodes if "ManagerStatus" in found]
+        return (
+            about["LocalNodeState"] == "active"
+            and all(found["Status"]["State"] == "ready" for found in nodes)
+            and all(manager["Reachability"] == "reachable" for manager in managers)
+        )
+
+    # --- what is done ---------------------------------------------------------------------------------------------
 
     def definition(self, name: str, version: str, *, replicas: int = 4, **overrides: Any) -> Json:
         """A definition of the test service. ``env`` is added to its variables, other ``overrides`` replace keys."""
@@ -135,6 +201,30 @@ class Plays(Cluster):
         if playbook.endswith(".yml"):
             words[words.index(f"zdd.rollout.{playbook}")] = str((ROOT / playbook).resolve())
         return words
+
+
+def end(pid_file: Path, number: int) -> None:
+    """Send the process of a pid file a signal that ends it; return when it has ended."""
+    pid = int(pid_file.read_text())
+    os.kill(pid, number)
+    wait_for(lambda: not alive(pid), f"process {pid} has ended")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Return when the condition is true. Raises ``TimeoutError`` with what is missing."""
+    deadline = time.monotonic() + BACK_LIMIT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"After {BACK_LIMIT:g} s not yet: {what}.")
+        time.sleep(LOOK)
 
 
 def start(**options: Any) -> Swarm:

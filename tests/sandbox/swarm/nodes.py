@@ -41,7 +41,7 @@ class Node:
 
         It has mounts and a host name of its own, and neither a user's configuration nor a proxy.
         """
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "daemon.json").write_text("{}\n")
         words = [
             program("dockerd"),
@@ -56,7 +56,7 @@ class Node:
         ]
         script = f"hostname {self.name} && exec {shlex.join(words)}"
         kept = {name: value for name, value in os.environ.items() if not name.lower().startswith(FOREIGN)}
-        with (self.folder / "dockerd.log").open("wb") as log:
+        with (self.folder / "dockerd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.network.enter(self.name), program("unshare"), "--uts", "--mount", "sh", "-c", script],
                 env={**kept, "PATH": PATH},
@@ -65,12 +65,16 @@ class Node:
                 stderr=log,
             )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's process runs."""
+        return self.process is not None and self.process.poll() is None
+
     def wait(self) -> None:
         """Return when the engine answers. Raises ``RuntimeError`` with the end of its log."""
         deadline = time.monotonic() + START_LIMIT
         while not self._answers():
-            ended = self.process is None or self.process.poll() is not None
-            if ended or time.monotonic() > deadline:
+            if not self.alive or time.monotonic() > deadline:
                 said = (self.folder / "dockerd.log").read_text().splitlines()[-20:]
                 raise RuntimeError("\n".join([f"The Docker engine of {self.name} does not answer:", *said]))
             time.sleep(LOOK)

@@ -103,6 +103,7 @@ class Proxy:
         self.config = folder / "conf.d" / f"zdd-{NAME}.conf" if nginx else self.main_config
         self.socket = None if nginx else folder / "socket"
         self.master_socket = None if nginx else folder / "master"
+        self.process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
         """Write the files: the configuration, and a Python that runs in the proxy's network."""
@@ -126,9 +127,12 @@ class Proxy:
         else:
             words = [program("haproxy"), "-W", "-S", str(self.master_socket), "-p", str(self.pid_file)]
             words += ["-f", str(self.main_config)]
+        for left in (self.pid_file, self.socket):  # by one that was killed
+            if left is not None:
+                left.unlink(missing_ok=True)
         output = self.folder / "output.log"
-        with output.open("wb") as log:
-            process = subprocess.Popen(
+        with output.open("ab") as log:
+            self.process = subprocess.Popen(
                 [*self.network.enter(self.name), *words],
                 env={**os.environ, "PATH": PATH},
                 stdin=subprocess.DEVNULL,
@@ -137,11 +141,16 @@ class Proxy:
             )
         deadline = time.monotonic() + START_LIMIT
         while not self._runs():
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not self.alive or time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{self.kind} in {self.network.namespace(self.name)} does not run: {output.read_text()}"
                 )
             time.sleep(LOOK)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its first process runs."""
+        return self.process is not None and self.process.poll() is None
 
     def _runs(self) -> bool:
         """Whether its last file is there: signals to it are safe then."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import queue
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +67,12 @@ class Swarm:
             form(self.nodes, self.managers)
         self.inventory.write_text(yaml.safe_dump(self._inventory(), sort_keys=False))
 
+    def revive(self) -> None:
+        """Start what has ended again: engines with the containers' data, proxies with their configuration."""
+        for part in [*self.nodes, *self.proxies]:
+            if not part.alive:
+                part.start()
+
     def description(self) -> dict[str, Any]:
         """What ``up`` prints."""
         return {
@@ -74,6 +82,7 @@ class Swarm:
             "service": image.service(),
             "inventory": str(self.inventory),
             "workdir": str(self.workdir),
+            "pid": os.getpid(),
         }
 
     def _inventory(self) -> dict[str, Any]:
@@ -141,17 +150,24 @@ def _wait_and_load(node: Node, root_file_system: Path) -> None:
 
 
 def main(network: Network, workdir: Path, chosen: argparse.Namespace) -> int:
-    """Run a swarm until SIGTERM or SIGINT; return the exit status. What it has started is the caller's to end."""
-    ends = {signal.SIGTERM, signal.SIGINT}
-    for number in ends:  # from now on one of them is an answer to sigwait, or the end of the start
+    """Run a swarm until SIGTERM or SIGINT; return the exit status. What it has started is the caller's to end.
+
+    On SIGHUP engines and proxies that have ended are started again.
+    """
+    ends = (signal.SIGTERM, signal.SIGINT)
+    for number in ends:
         signal.signal(number, lambda _number, _frame: sys.exit(0))
     swarm = Swarm(network, workdir, chosen)
     try:
         swarm.start()
+        asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+        # No signals are blocked to be waited for: what is started would inherit that.
+        for number in (*ends, signal.SIGHUP):
+            signal.signal(number, lambda number, _frame: asked.put(number))
+        print(json.dumps(swarm.description()), flush=True)
+        while asked.get() == signal.SIGHUP:
+            swarm.revive()
     except (RuntimeError, OSError, docker.errors.DockerException, requests.RequestException) as error:
         print(f"swarm: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(swarm.description()), flush=True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    signal.sigwait(ends)
     return 0
