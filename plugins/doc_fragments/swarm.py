@@ -39,3 +39,44 @@ options:
     type: bool
     default: false
 """
+
+    CONVERGENCE = r"""
+options:
+  monitor_seconds:
+    description:
+      - For how many seconds, once all tasks are ready, nothing may fail.
+    type: float
+    default: 5
+  max_failures:
+    description:
+      - After how many failed tasks of the present definition it is given up. An image that no node has is given up when
+        it was refused once for each task, or this often.
+    type: int
+    default: 3
+  unschedulable_timeout:
+    description:
+      - After how many seconds in which no node takes a task it is given up.
+    type: float
+    default: 30
+"""
+
+    ENDPOINT = r"""
+options:
+  target_port:
+    description:
+      - The container's port at which a proxy reaches the tasks. Without it no addresses are told.
+    type: int
+  endpoint:
+    description:
+      - How a proxy reaches the tasks.
+      - V(host) is the node's address with the port that O(target_port) is published at (publish mode C(host)); Docker
+        chooses one for each task where the service fixes none.
+      - V(overlay) is the task's own address in O(network), with O(target_port).
+    type: str
+    choices: [host, overlay]
+    default: host
+  network:
+    description:
+      - The name or the id of the network, for O(endpoint=overlay).
+    type: str
+"""

@@ -107,6 +107,13 @@ CASES = [
     Case("a lock in a swarm that is away", "rollout_lock", {
         "docker_host": "unix:///no/such/socket", "group": "web", "owner": "me", "process": "p", "retry_timeout": 0,
     }),
+    Case("a service in a swarm that is away", "swarm_service_wait", {
+        "docker_host": ["unix:///no/such/socket", "unix:///nor/this"], "name": "web-blue", "retry_timeout": 0,
+        "wait_timeout": 0,
+    }),
+    Case("an endpoint without its network", "swarm_service_wait", {"name": "web-blue", "endpoint": "overlay"}),
+    Case("a count that is none", "swarm_service_scale", {"name": "web-blue", "replicas": -1}),
+    Case("a copy of itself", "swarm_service_copy", {"source": "web-blue", "name": "web-blue", "colour": "blue"}),
     Case("a plan", "bluegreen_plan", {
         **AT, **AT_LB, "app": {**WEB, "id": "/shop", "portDefinitions": [{"port": 10001}]},
     }),

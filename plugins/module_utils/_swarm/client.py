@@ -54,6 +54,7 @@ else:
 from .._errors import InvalidInput, NotFound, OperationError, Rejected, Unreachable
 from .._http import TLS_SPEC, Tls
 from .._invocation.context import Context
+from .group import GROUP_LABEL
 
 SWARM_SPEC: dict[str, Any] = {
     "docker_host": {
@@ -67,8 +68,6 @@ SWARM_SPEC: dict[str, Any] = {
     "use_ssh_client": {"type": "bool", "default": False},
     **TLS_SPEC,
 }
-
-GROUP_LABEL = "zdd.rollout.group"
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _OLDEST_API = "1.41"  # of engine 20.10; where an engine does not tell its own

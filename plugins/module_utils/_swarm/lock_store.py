@@ -14,7 +14,8 @@ from typing import Any
 
 from .._errors import Locked
 from .._rollout.lock import Lease
-from .client import GROUP_LABEL, Swarm
+from .client import Swarm
+from .group import GROUP_LABEL
 
 _PREFIX = "zdd-rollout-lock-"
 _LONGEST = 64  # characters of a config's name (swarmkit: manager/controlapi/config.go)

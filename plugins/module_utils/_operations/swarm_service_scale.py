@@ -1,0 +1,179 @@
+# Copyright (c) 2026, the zdd.rollout contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service has another count of tasks; those that go have no traffic, as seen at the proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._errors import InvalidInput, Rejected
+from .._invocation.context import Context
+from .._invocation.outcome import outcome
+from .._swarm.client import SWARM_SPEC, Swarm
+from .._swarm.service_specs import colour_of, replicas_wanted, with_replicas
+from .._swarm.tasks import addresses, may_serve, wanted
+from .._swarm.waiting import (
+    CONVERGENCE_SPEC,
+    ENDPOINT_RULES,
+    ENDPOINT_SPEC,
+    Convergence,
+    Look,
+    Watch,
+    converge,
+    task_facts,
+    warn_of_lost,
+)
+from .._wait import Pauses, wait_until
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **SWARM_SPEC,
+    **CONVERGENCE_SPEC,
+    **ENDPOINT_SPEC,
+    "name": {"type": "str", "required": True},
+    "replicas": {"type": "int", "required": True},
+    "proxies": {"type": "list", "elements": "dict"},
+    "addresses": {"type": "list", "elements": "str", "default": []},
+    "cut": {"type": "bool", "default": False},
+    "batch_size": {"type": "int"},
+}
+
+ARGUMENT_RULES: dict[str, Any] = {**ENDPOINT_RULES}
+
+Json = Mapping[str, Any]
+
+
+def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """See the module's documentation."""
+    target, batch = params["replicas"], params["batch_size"]
+    if target < 0:
+        raise InvalidInput("invalid_option", f"Option replicas: {target} is less than 0.")
+    if batch is not None and batch < 1:
+        raise InvalidInput("invalid_option", f"Option batch_size: {batch} is less than 1.")
+    convergence = Convergence.from_params(params)
+    name, began = params["name"], context.now()
+    deadline = began + params["wait_timeout"]
+    with Swarm.from_params(params, context) as swarm:
+        watch = Watch(swarm, name)
+        look = watch.look()
+        count = replicas_wanted(look.service)
+        result = outcome(context, "service", _facts(name, count), _facts(name, target))
+        if target < count and not params["cut"]:
+            _no_traffic(params, look)
+        if not context.check_mode:
+            if target < count:
+                look = _shrunk(swarm, context, watch, params, count, deadline)
+            else:
+                look = _grown(swarm, context, watch, params, convergence, deadline)
+        return {**result, "tasks": task_facts(look, convergence), "seconds": round(context.now() - began, 3)}
+
+
+def _shrunk(swarm: Swarm, context: Context, watch: Watch, params: Json, count: int, deadline: float) -> Look:
+    """Take tasks away, some at a time; the next ones go when those before are gone."""
+    target, changed = params["replicas"], False
+    look = watch.look()
+    while count > target:
+        count = max(target, count - (params["batch_size"] or count))
+        with swarm.blamed(changed=changed):
+            changed = _set(swarm, params["name"], count, down=True) or changed
+        if params["wait"] or count > target:
+            with swarm.blamed(changed=changed):
+                look = _ended(context, watch, params, count, deadline)
+        else:
+            look = watch.look()
+    warn_of_lost(context, look)
+    return look
+
+
+def _ended(context: Context, watch: Watch, params: Json, count: int, deadline: float) -> Look:
+    """Wait until no more than ``count`` tasks are wanted, and none runs beside them."""
+
+    def missing(look: Look) -> str | None:
+        running = [task for task in look.tasks if may_serve(task)]
+        context.sample("instances", **{look.name: len(look.ready())})
+        kept = [task for task in running if wanted(task)]
+        ending = [task for task in look.left_over() if not wanted(task)]
+        extra = max(0, len(kept) - count) + len(ending)
+        return f"{extra} tasks of {look.name} are still to end, {count} are to be left" if extra else None
+
+    return wait_until(
+        context,
+        watch.look,
+        missing,
+        timeout=max(0.0, deadline - context.now()),
+        pauses=Pauses(params["wait_sleep"]),
+    )
+
+
+def _grown(
+    swarm: Swarm, context: Context, watch: Watch, params: Json, convergence: Convergence, deadline: float
+) -> Look:
+    """Set the count, and wait until all are ready; also where it is so already: an earlier run may have died here."""
+    changed = _set(swarm, params["name"], params["replicas"], down=False)
+    if not params["wait"]:
+        return watch.look()
+    if not changed:
+        convergence.monitor = 0  # nothing new is there to be watched
+    with swarm.blamed(changed=changed):
+        return converge(
+            swarm,
+            context,
+            params["name"],
+            convergence,
+            timeout=max(0.0, deadline - context.now()),
+            pause=params["wait_sleep"],
+        )
+
+
+def _set(swarm: Swarm, name: str, count: int, *, down: bool) -> bool:
+    """Set the count, unless somebody else has gone further down by now."""
+
+    def change(service: dict[str, Any]) -> dict[str, Any] | None:
+        now = replicas_wanted(service)
+        if now == count or (down and now < count):
+            return None
+        return with_replicas(service["Spec"], count)
+
+    return swarm.change_service(name, change)
+
+
+def _no_traffic(params: Json, look: Look) -> None:
+    """Whether the proxies say that nothing goes to this service any more.
+
+    :raises Rejected: code ``still_serving``, or ``no_evidence`` where no proxy was asked.
+    """
+    name, colour = look.name, colour_of(look.service)
+    if params["proxies"] is None:
+        raise Rejected(
+            "no_evidence",
+            f"Tasks of {name} would be ended, and it is not known whether they serve: give proxies as they were just "
+            "seen (an empty list when there are none), or cut=true.",
+        )
+    known = set(params["addresses"])
+    if params["target_port"] is not None:
+        known.update(addresses(look.tasks, look.nodes, params["target_port"], params["endpoint"], params["network"]))
+    reasons, detail = [], []
+    for view in params["proxies"]:
+        share = (view.get("share") or {}).get(colour) or 0
+        own = {*known, *((view.get("addresses") or {}).get(colour) or [])}
+        busy = {at: count for at, count in (view.get("connections") or {}).items() if count and at in own}
+        if share:
+            reasons.append(f"{view.get('name')} sends it {share:g} % of the new requests")
+        if busy:
+            reasons.append(
+                f"{view.get('name')} has {sum(busy.values())} requests in flight at {', '.join(sorted(busy))}"
+            )
+        if share or busy:
+            detail.append({"proxy": view.get("name"), "share": share, "connections": busy})
+    if reasons:
+        raise Rejected(
+            "still_serving",
+            f"The service {name} still serves: {'; '.join(reasons)}. Turn the traffic away and drain it first, or give "
+            "cut=true.",
+            detail=detail,
+        )
+
+
+def _facts(name: str, count: int) -> dict[str, Any]:
+    return {"name": name, "replicas": count}
