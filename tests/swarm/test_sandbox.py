@@ -37,6 +37,21 @@ server {
     return 200 "served";
 }
 """
+PASSED = """
+upstream tasks {
+    server %s;
+}
+server {
+    listen 80;
+    proxy_http_version 1.1;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $http_connection;
+    proxy_buffering off;
+    location / {
+        proxy_pass http://tasks;
+    }
+}
+"""
 
 
 def wait_for(look: Callable[[], Any], what: str) -> Any:
@@ -136,18 +151,37 @@ def test_there_is_no_way_out_of_the_networks(swarm: Swarm) -> None:
     assert len(routes.split(",")) == 1 and "'00000000'" not in routes, routes
 
 
+@contextmanager
+def configured(proxies: list[dict[str, Any]], text: str) -> Iterator[None]:
+    """Each nginx has this configuration for the time of the ``with``."""
+    try:
+        for proxy in proxies:
+            Path(proxy["config"]).write_text(text)
+            os.kill(int(Path(proxy["pid_file"]).read_text()), signal.SIGHUP)
+        yield
+    finally:
+        for proxy in proxies:
+            Path(proxy["config"]).unlink()
+            os.kill(int(Path(proxy["pid_file"]).read_text()), signal.SIGHUP)
+
+
 def test_nginx_takes_a_configuration_and_a_signal(swarm: Swarm) -> None:
     proxy = swarm.proxies[0]
-    config = Path(proxy["config"])
-    config.write_text(SERVED)
-    try:
-        os.kill(int(Path(proxy["pid_file"]).read_text()), signal.SIGHUP)
-
+    with configured([proxy], SERVED):
         assert wait_for(lambda: served(proxy["live"]), "nginx serves") == "served"
-    finally:
-        config.unlink()
-        os.kill(int(Path(proxy["pid_file"]).read_text()), signal.SIGHUP)
     wait_for(lambda: not served(proxy["live"]), "nginx serves no more")
+
+
+def test_clients_of_all_kinds_get_to_the_tasks_through_all_proxies(swarm: Swarm) -> None:
+    with running(swarm, "used", 2) as client:
+        servers = "; server ".join(url.removeprefix("http://") for url in urls(client, "used"))
+        with configured(swarm.proxies, PASSED % servers):
+            wait_for(lambda: all(served(url) for url in swarm.live), "all proxies serve")
+            with swarm.traffic() as traffic:
+                traffic.wait_until(lambda report: report["clients"]["stream"]["answered"] >= 2)
+
+    assert traffic.versions() == {"7"}
+    assert traffic.failed() == 0
 
 
 def served(url: str) -> str:
@@ -275,6 +309,23 @@ def test_a_proxy_that_was_killed_comes_back(kind: str, request: pytest.FixtureRe
         get(proxy["live"])
 
     assert Path(proxy["pid_file"]).read_text() != before
+
+
+def test_the_folder_of_another_sandbox_is_left_alone(engine: None) -> None:
+    with tempfile.TemporaryDirectory(prefix="zdd-") as folder:
+        others = Path(folder) / "run" / "file"
+        others.parent.mkdir()
+        others.touch()
+
+        with pytest.raises(launch.StartFailed, match="another sandbox"):
+            launch.start(workdir=folder)
+
+        assert others.exists()
+
+
+def test_a_path_that_is_too_long_for_sockets_is_refused(engine: None) -> None:
+    with pytest.raises(launch.StartFailed, match="too long"):
+        launch.start(workdir=str(Path(tempfile.gettempdir(), "x" * 60)))
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"swarm: {reason}", file=sys.stderr)
         return 1
     workdir = (chosen.workdir or Path(tempfile.mkdtemp(prefix="zdd-"))).resolve()
-    if len(os.fsencode(workdir)) > LONGEST:
-        print(f"swarm: {workdir} is too long a path for sockets in it (at most {LONGEST} bytes)", file=sys.stderr)
+    unusable = _unusable(workdir)
+    if unusable is not None:
+        print(f"swarm: {unusable}", file=sys.stderr)
         return 1
     with reserved() as network:
 
@@ -66,6 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 shutil.rmtree(workdir, ignore_errors=True)
 
         return guard.run(work, clean_up, until_stdin_closes=chosen.until_stdin_closes)
+
+
+def _unusable(workdir: Path) -> str | None:
+    """Why a sandbox cannot have its files there, ``None`` when it can."""
+    if len(os.fsencode(workdir)) > LONGEST:
+        return f"{workdir} is too long a path for UNIX sockets below it (at most {LONGEST} bytes)."
+    if (workdir / "run").exists():
+        return f"{workdir / 'run'} belongs to another sandbox; remove it if that runs no more."
+    return None
 
 
 def _remove_control_groups(network: Network) -> None:

@@ -33,6 +33,7 @@ from tests.sandbox.clients import ALL, Clients, clients
 from tests.sandbox.launch import ROOT, Started, StartFailed, launched
 from tests.sandbox.swarm import program
 from tests.sandbox.swarm.network import run
+from tests.sandbox.swarm.proxies import written
 
 __all__ = ["StartFailed", "Swarm", "start"]
 
@@ -101,7 +102,7 @@ class Swarm(Started):
             yield
         finally:
             os.kill(self.pid, signal.SIGHUP)
-            wait_for(pid_file.exists, f"{proxy['name']} is back")
+            wait_for(lambda: written(pid_file), f"{proxy['name']} is back")
 
     @contextmanager
     def cut_off(self, node: int) -> Iterator[None]:

@@ -86,6 +86,11 @@ backend {name}
 """
 
 
+def written(path: Path) -> bool:
+    """Whether a file is there and has something in it."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 class Proxy:
     """One proxy, ``kind`` nginx or haproxy, in the namespace of the host ``name``, with its files in ``folder``."""
 
@@ -153,8 +158,8 @@ class Proxy:
         return self.process is not None and self.process.poll() is None
 
     def _runs(self) -> bool:
-        """Whether its last file is there: signals to it are safe then."""
-        return self.pid_file.exists() and (self.socket is None or self.socket.is_socket())
+        """Whether its last file is written: signals to it are safe then."""
+        return written(self.pid_file) and (self.socket is None or self.socket.is_socket())
 
     def description(self) -> dict[str, Any]:
         """What the line of JSON says about it."""
