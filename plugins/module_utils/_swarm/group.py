@@ -24,6 +24,7 @@ DEFINITION_LABEL = "zdd.rollout.definition"
 DEPLOYED_LABEL = "zdd.rollout.deployed_at"
 
 _WHOLE = 99.5  # percent: all, but for what integer weights may be off
+_HALF = 50.0
 _SAME_SHARE = 1.0  # percentage points by which proxies that agree may differ
 
 Json = Mapping[str, Any]
@@ -146,6 +147,14 @@ class SwarmGroup:
             max(shares) - min(shares) <= _SAME_SHARE
             for colour in COLOURS
             if (shares := [view.served(colour) for view in serving])
+        )
+
+    @property
+    def leading(self) -> str | None:
+        """The colour that gets most requests of every proxy that serves anything."""
+        serving = [view for view in self.views if view.serves]
+        return next(
+            (colour for colour in COLOURS if serving and all(view.served(colour) > _HALF for view in serving)), None
         )
 
     @property

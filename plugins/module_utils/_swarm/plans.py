@@ -320,12 +320,13 @@ def _promote(planning: _Planning) -> SwarmPlan:
         live = _live(planning)
         other = group.colours.get(other_colour(live))
         if other is None:
-            return _unchanged(planning, live)
+            return _served_everywhere(planning, live)
         newer = other.deployed_at > planning.service(live).deployed_at
         if newer and not other.replicas:
             note = f"{other.service} ({other.version}) was rolled back: nothing of it is there to promote."
             return _unchanged(planning, live, note)
-        if not newer and not _is_left(other, planning.service(live), request.keep):
+        whole = group.traffic(live) is Traffic.ALL
+        if not newer and whole and not _is_left(other, planning.service(live), request.keep):
             return _unchanged(planning, live)
         old, new = (live, other.colour) if newer else (other.colour, live)
     made, let_in = planning.planned("promote", old, new, count=request.replicas)
@@ -393,12 +394,9 @@ def _toggle(planning: _Planning) -> SwarmPlan:
             f"There is no service {service_name(group.name, to)}, so {to} cannot be made live. Deploy a version to it.",
         )
     stays = planning.service(to)
-    if group.traffic(to) is Traffic.ALL:
-        return _unchanged(planning, to)
     away = group.colours.get(other_colour(to))
-    if away is None:
-        made, _unused = planning.planned("deploy", to, None, same=[stays.service], count=stays.replicas, canary=False)
-        return planning.done(made, result="toggled", start=stays.version, end=stays.version)
+    if away is None or group.traffic(to) is Traffic.ALL:
+        return _served_everywhere(planning, to)
     made, _unused = planning.planned("rollback", to, away.colour, canary=False)
     made = _proven(made, stays, planning.policy)
     made = replace(made, old=made.old and group.as_colour(away.colour), new_id=stays.service, new_colour=to)
@@ -478,6 +476,15 @@ def _live(planning: _Planning) -> str:
     return colour
 
 
+def _served_everywhere(planning: _Planning, colour: str) -> SwarmPlan:
+    """What is live is made so at every proxy, also at one that was set up a moment ago."""
+    there = planning.service(colour)
+    if planning.group.traffic(colour) is Traffic.ALL:
+        return _unchanged(planning, colour)
+    made, _unused = planning.planned("deploy", colour, None, same=[there.service], count=there.replicas, canary=False)
+    return planning.done(made, start=there.version, end=there.version)
+
+
 def _unchanged(planning: _Planning, colour: str, *notes: str) -> SwarmPlan:
     there: Colour = planning.group.as_colour(colour)
     count = there.instances
@@ -486,9 +493,12 @@ def _unchanged(planning: _Planning, colour: str, *notes: str) -> SwarmPlan:
 
 
 def _refuse_disagreement(planning: _Planning) -> None:
-    """Proxies that differ may be an interrupted switch to the wanted version; anything else a person has to decide."""
+    """Who is live is decided by a person where some proxies send most requests here and some there.
+
+    Unless a switch to the wanted version was interrupted, which explains it: then it goes on.
+    """
     group = planning.group
-    if not group.agreed and not planning.is_resumed():
+    if not group.agreed and group.leading is None and not planning.is_resumed():
         raise InvalidInput(
             "proxies_disagree",
             f"The proxies of the group {group.name} disagree about who is live{_told(group)}. Say which colour is: "
