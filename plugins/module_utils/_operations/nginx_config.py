@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 _PAUSES = Pauses(0.02, 1.3, 0.2)
 _TEST_TIMEOUT = 60
+_ERROR = re.compile(r"\[(emerg|alert|crit)\] (?:\d+#\d+: )?(.+)")
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -201,7 +203,6 @@ def _foreseen(proxy: Proxy, wanted: Configuration) -> dict[str, Any]:
 
 
 def _complaint(text: str) -> str:
-    """nginx's own line about the error."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "[emerg]" in line or "[alert]" in line or "[crit]" in line]
-    return (errors or lines or ["it gives no reason"])[0].removeprefix("nginx: ")
+    """nginx's own words about the first error, without the time and the process that may stand before them."""
+    found = _ERROR.search(text)
+    return f"[{found[1]}] {found[2]}" if found else " ".join(text.split())[:200] or "it gives no reason"
