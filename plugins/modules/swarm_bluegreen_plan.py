@@ -56,8 +56,9 @@ options:
     choices: [blue, green]
   back_to:
     description:
-      - The colour that has the traffic in the end when O(goal=rollback) or O(goal=toggle), whatever O(colour) says. It
-        is for taking a plan back, see RV(plan.back). A version that was deployed earlier than it is left as it is.
+      - For taking a plan back, the C(colour) of RV(plan.back), whatever O(colour) says. With O(goal=rollback) and
+        O(goal=toggle) it has the traffic in the end, and a version that was deployed earlier is left as it is; with
+        O(goal=withdraw) it is removed.
     type: str
     choices: [blue, green]
   keep_replicas:

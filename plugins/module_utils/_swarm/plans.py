@@ -365,7 +365,8 @@ def _roll_back(planning: _Planning) -> SwarmPlan:
 def _withdraw(planning: _Planning) -> SwarmPlan:
     group, request = planning.group, planning.request
     ages = group.by_age()
-    colour = request.colour if request.colour in ages else None
+    named = request.back_to or request.colour
+    colour = named if named in ages else None
     if len(ages) > 1 and colour is None:
         raise InvalidInput(
             "nothing_there",
@@ -398,21 +399,23 @@ def _toggle(planning: _Planning) -> SwarmPlan:
     if away is None or group.traffic(to) is Traffic.ALL:
         return _served_everywhere(planning, to)
     made, _unused = planning.planned("rollback", to, away.colour, canary=False)
-    made = _proven(made, stays, planning.policy)
+    made = replace(made, steps=tuple(step for step in made.steps if step.name != "retire"))
+    # Going back is to what was live a moment ago; how any other idle colour is, nobody knows.
+    made = _healthy_when_scaled(made) if request.back_to else _proven(made, stays, planning.policy)
     made = replace(made, old=made.old and group.as_colour(away.colour), new_id=stays.service, new_colour=to)
     start = planning.service(serving).version if (serving := planning.serving()) else away.version
     return planning.done(made, result="toggled", start=start, end=stays.version)
 
 
 def _proven(made: Plan, stays: ServiceColour, policy: Policy) -> Plan:
-    """Nobody knows how the idle colour is: it has to be healthy and to pass its checks, and then nothing is retired."""
-    kept = [step for step in made.steps if step.name != "retire"]
-    at = next(index for index, step in enumerate(kept) if step.name == "switched")
-    count = max([stays.replicas, *(step.count for step in kept if step.name == "scale")])
+    """Before it takes over, it is healthy and passes its checks."""
+    steps = made.steps
+    at = next(index for index, step in enumerate(steps) if step.name == "switched")
+    count = max([stays.replicas, *(step.count for step in steps if step.name == "scale")])
     proofs = [_healthy(stays.service, count)]
     if policy.checks:
         proofs.append(Step("checked", f"the checks pass at the tasks of {stays.service}", stays.service))
-    return replace(made, steps=(*kept[:at], *proofs, *kept[at:]))
+    return replace(made, steps=(*steps[:at], *proofs, *steps[at:]))
 
 
 def _healthy_when_scaled(made: Plan) -> Plan:
