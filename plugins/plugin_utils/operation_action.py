@@ -147,8 +147,15 @@ class OperationAction(ActionBase):
             or self._connection.become is not None
             or bool(self._task.async_val)
             or any(self._task.environment or ())
-            or not _is_this_interpreter(self._templar.template(task_vars.get("ansible_python_interpreter")))
+            or not _is_this_interpreter(
+                self._templar.template(self._host_vars(task_vars).get("ansible_python_interpreter"))
+            )
         )
+
+    def _host_vars(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The variables of the host that the task runs on: of another one, where it is delegated."""
+        delegated = task_vars.get("ansible_delegated_vars") or {}
+        return delegated.get(self._task.delegate_to, task_vars)
 
     def _process_args(self) -> dict[str, Any]:
         """The arguments for the module, with what only the controller knows: which run this is, and whose."""
