@@ -20,7 +20,7 @@ description:
     any.
   - Content that is active already is no change and causes no reload. What was written and not loaded is loaded.
   - A reload lets the old workers finish what they have begun, and closes their idle connections with clients; see
-    C(docs/nginx.md).
+    O(close_seconds) and C(docs/nginx.md).
 options:
   content:
     description:
@@ -43,6 +43,13 @@ options:
       - The file with the pid of nginx's master.
     type: path
     default: /run/nginx.pid
+  close_seconds:
+    description:
+      - For how long, before the reload, each answer closes its connection with the client, in seconds. A client that
+        has sent a request in this time has no idle connection that the reload would close.
+      - It needs the file C(closing) of O(state_dir) in the content, as the role C(zdd.rollout.swarm_proxy) renders it.
+    type: float
+    default: 1
   wait_timeout:
     description:
       - How long the new workers may take to come, in seconds.

@@ -40,9 +40,9 @@ class Stage:
     def drain(self, tasks: Tasks) -> dict[str, Any]:
         return self.done(operate(nginx_drain, **self.nginx.at(), addresses=tasks.addresses, wait_timeout=PATIENCE))
 
-    def configure(self, blue: Tasks, green: Tasks) -> dict[str, Any]:
+    def configure(self, blue: Tasks, green: Tasks, **options: Any) -> dict[str, Any]:
         content = self.nginx.content(blue.addresses, green.addresses)
-        return self.done(self.nginx.configure(content, wait_timeout=PATIENCE))
+        return self.done(self.nginx.configure(content, wait_timeout=PATIENCE, **options))
 
     def done(self, result: dict[str, Any]) -> dict[str, Any]:
         assert not result.get("failed"), result
@@ -132,3 +132,22 @@ def test_a_deployment_loses_only_what_meets_a_connection_that_the_reload_closes(
     assert set(traffic.causes()) <= {"post", "sticky"}, "only clients that keep connections"
     answered = sum(counts["answered"] for counts in traffic.report()["clients"].values())
     assert traffic.failed() < 0.02 * answered
+
+
+def closed_by_reloads(close_seconds: float) -> int:
+    """How many idle connections of clients six reloads have closed without a word."""
+    with staged() as stage, Tasks("3") as other, clients([stage.nginx.url], ("post", "sticky")) as traffic:
+        traffic.wait_until_flowing()
+        for number in range(6):
+            done = stage.configure(stage.blue, (other, stage.green)[number % 2], close_seconds=close_seconds)
+            assert done["reloaded"]
+            time.sleep(0.3)
+        return traffic.stop()["closed_while_idle"]
+
+
+def test_a_reload_that_was_announced_closes_few_idle_connections() -> None:
+    """Each one that is closed without a word is a request that may be lost."""
+    without, announced = closed_by_reloads(0), closed_by_reloads(1)
+
+    assert without > 10
+    assert announced < without / 4

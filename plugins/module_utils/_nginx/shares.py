@@ -5,7 +5,8 @@
 
 * ``live/green``: green is live, else blue;
 * ``share/blue/bN``, ``share/green/bN`` (N: 0 to 99): the requests of bucket N go to that colour, whatever is live.
-  Where both are there, green counts.
+  Where both are there, green counts;
+* ``closing``: each answer closes its connection.
 
 All decisions are made on ``Files``, a value; ``observed`` and ``apply`` touch the folder.
 """
@@ -159,6 +160,14 @@ def apply(folder: str, step: Step, system: str) -> None:
         raise OperationError(
             "unwritable_file", f"{system}: {path} cannot be {verb}: {error.strerror}", system=system
         ) from None
+
+
+def close_connections(folder: str, closing: bool, system: str) -> None:
+    """Let each answer close its connection with the client, or let connections be kept.
+
+    :raises OperationError: the file cannot be made or removed.
+    """
+    apply(folder, Step("closing", closing), system)
 
 
 def keep(folder: str) -> None:

@@ -28,6 +28,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "nginx": {"type": "str", "default": "nginx"},
     "main_config": {"type": "path", "default": "/etc/nginx/nginx.conf"},
     "pid_file": {"type": "path", "default": "/run/nginx.pid"},
+    "close_seconds": {"type": "float", "default": 1},
     "wait_timeout": {"type": "float", "default": 30},
 }
 
@@ -51,11 +52,16 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if context.check_mode:
         return {**result, "proxy": _foreseen(proxy, wanted)}
     shares.prepare(proxy.state_dir, proxy.system)
+    shares.close_connections(proxy.state_dir, False, proxy.system)  # one that was killed may have left it so
     if result["changed"]:
         activation = _Activation(proxy, params, context, before)
         activation.write(text)
         activation.test()
-        activation.reload(wanted.hash)
+        activation.say_goodbye()
+        try:
+            activation.reload(wanted.hash)
+        finally:
+            shares.close_connections(proxy.state_dir, False, proxy.system)
     view = proxy.view()
     context.sample("old_workers", **{proxy.name: view["old_workers"]})
     return {**result, "proxy": view}
@@ -102,6 +108,15 @@ class _Activation:
                 request=" ".join(command),
                 detail=tested.stderr.strip().splitlines()[-10:],
             )
+
+    def say_goodbye(self) -> None:
+        """Let each answer close its connection for a while, so that the reload finds few idle ones to close.
+
+        A client whose connection is closed without a word, while it sends a request, loses that request.
+        """
+        if self.params["close_seconds"] > 0 and _active(self.proxy) is not None:
+            shares.close_connections(self.proxy.state_dir, True, self.proxy.system)
+            self.context.sleep(self.params["close_seconds"])
 
     def reload(self, wanted: str) -> None:
         """Let nginx load it and wait for the new workers.
