@@ -32,7 +32,8 @@ The line of JSON:
              master_socket (of HAProxy), python (runs a Python in the namespace)
   image      the test service, known to all engines
   service    a definition for community.docker.docker_swarm_service, without name and replicas
-  inventory  an inventory for Ansible: host cluster, groups swarm_proxies and swarm_nodes
+  inventory  an inventory for Ansible: host cluster, groups swarm_proxies, swarm_nodes, swarm_managers
+             and swarm_workers, with the variables of the roles
   workdir    the folder of all files, removed at the end unless it was given
   pid        SIGHUP to this process starts engines and proxies again that have ended
 """

@@ -148,7 +148,8 @@ class Swarm(Started):
         content = yaml.safe_load(self.inventory.read_text())
         for group in content["all"]["children"].values():
             for host, known in group["hosts"].items():
-                known.update(variables.get(host, {}))
+                if known is not None:  # the groups of managers and workers have no variables of their own
+                    known.update(variables.get(host, {}))
         changed = folder / "inventory.yml"
         changed.write_text(yaml.safe_dump(content, sort_keys=False))
         return changed

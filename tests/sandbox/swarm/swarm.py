@@ -99,6 +99,8 @@ class Swarm:
                 **local,
                 "swarm_cluster_docker_host": node.url,
                 "swarm_cluster_advertise_addr": node.address,
+                "swarm_cluster_packages": [],
+                "swarm_cluster_manage_service": False,
             }
             for node in self.nodes
         }
@@ -107,6 +109,8 @@ class Swarm:
             "swarm": {"hosts": {"cluster": cluster}},
             "swarm_proxies": {"hosts": proxies},
             "swarm_nodes": {"hosts": nodes},
+            "swarm_managers": {"hosts": dict.fromkeys(list(nodes)[: self.managers])},
+            "swarm_workers": {"hosts": dict.fromkeys(list(nodes)[self.managers :])},
         }
         return {"all": {"children": children}}
 
@@ -128,6 +132,9 @@ class Swarm:
         about = proxy.description()
         given = {
             "kind": proxy.kind,
+            "install": False,  # it runs already, and nothing of this machine is touched
+            "absent_files": [],
+            "check_path": "/health",
             "config": about["config"],
             "main_config": about["main_config"],
             "pid_file": about["pid_file"],
