@@ -20,25 +20,24 @@ description:
     replaces all tasks at once.
   - It does not wait; see M(zdd.rollout.swarm_service_wait).
 options:
-  source:
+  name:
     description:
       - The service that is copied. A replicated one, of a deployment group (label C(zdd.rollout.group)).
     type: str
     required: true
-  name:
+  to:
     description:
       - The service that gets the definition. When there is one, it has to be of the same deployment group.
     type: str
     required: true
   colour:
     description:
-      - The colour of O(name), for its label C(zdd.rollout.colour).
+      - The colour of O(to), for its label C(zdd.rollout.colour). That with which the name ends by default.
     type: str
     choices: [blue, green]
-    required: true
   replicas:
     description:
-      - How many tasks it wants. As many as O(source) by default.
+      - How many tasks it wants. As many as O(name) by default.
     type: int
   deployed_at:
     description:
@@ -47,7 +46,7 @@ options:
     type: str
   published_ports:
     description:
-      - The ports that are published on the nodes, by the container's port. A port that O(source) publishes at a fixed
+      - The ports that are published on the nodes, by the container's port. A port that O(name) publishes at a fixed
         port and that is not named here is published at one that Docker chooses, as a node has each port only once.
     type: dict
     default: {}
@@ -63,9 +62,8 @@ EXAMPLES = r"""
 - name: Green gets what blue runs
   zdd.rollout.swarm_service_copy:
     docker_host: [unix:///var/run/docker.sock]
-    source: web-blue
-    name: web-green
-    colour: green
+    name: web-blue
+    to: web-green
     replicas: 2
     published_ports: {8000: 8002}
 

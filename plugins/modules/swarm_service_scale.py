@@ -17,6 +17,7 @@ description:
   - More tasks are waited for as M(zdd.rollout.swarm_service_wait) does.
   - Docker chooses which tasks go, and ends them with whatever they are doing. So fewer are only wanted when the proxies
     show that nothing is sent to the service and that none of its tasks has a request in flight, or with O(cut).
+  - HAProxy does not tell by its weights what is in flight; see it drained before with M(zdd.rollout.haproxy_drain).
 options:
   name:
     description:
@@ -25,16 +26,28 @@ options:
     required: true
   replicas:
     description:
-      - How many tasks it shall have.
+      - How many tasks it shall have. Needed with O(state=present).
     type: int
-    required: true
+  state:
+    description:
+      - V(absent) removes the service when all its tasks have ended, with the same evidence as when it shrinks to none.
+    type: str
+    choices: [present, absent]
+    default: present
   proxies:
     description:
-      - What each proxy was just seen to do, as M(zdd.rollout.nginx_info) returns it (RV(ignore:proxy)). Needed where
-        the service shrinks, except with O(cut); an empty list says that there are no proxies.
+      - What each nginx was just seen to do, as M(zdd.rollout.nginx_info) returns it (RV(ignore:proxy)). These or
+        O(haproxy_lbs) are needed where the service shrinks, except with O(cut).
       - The service's colour is in its label C(zdd.rollout.colour), or at the end of its name.
     type: list
     elements: dict
+    default: []
+  haproxy_lbs:
+    description:
+      - What each HAProxy was just seen to do, as M(zdd.rollout.haproxy_backend) returns it (RV(ignore:lbs)).
+    type: list
+    elements: dict
+    default: []
   addresses:
     description:
       - Addresses (C(IP:PORT)) of the service's tasks at which no proxy may have a request in flight, beside those that
@@ -61,6 +74,7 @@ extends_documentation_fragment:
 seealso:
   - module: zdd.rollout.swarm_service_wait
   - module: zdd.rollout.nginx_info
+  - module: zdd.rollout.haproxy_backend
 """
 
 EXAMPLES = r"""
@@ -85,7 +99,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 service:
-  description: The service.
+  description: The service, V(null) when there is none now.
   returned: success
   type: dict
   contains:

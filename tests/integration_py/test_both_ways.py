@@ -113,7 +113,7 @@ CASES = [
     }),
     Case("an endpoint without its network", "swarm_service_wait", {"name": "web-blue", "endpoint": "overlay"}),
     Case("a count that is none", "swarm_service_scale", {"name": "web-blue", "replicas": -1}),
-    Case("a copy of itself", "swarm_service_copy", {"source": "web-blue", "name": "web-blue", "colour": "blue"}),
+    Case("a copy of itself", "swarm_service_copy", {"name": "web-blue", "to": "web-blue"}),
     Case("a plan", "bluegreen_plan", {
         **AT, **AT_LB, "app": {**WEB, "id": "/shop", "portDefinitions": [{"port": 10001}]},
     }),

@@ -96,7 +96,7 @@ def scale(swarm: launch.Swarm, replicas: int, name: str = "t-blue", **options: A
 
 
 def copied(swarm: launch.Swarm, **options: Any) -> Json:
-    given = {"source": "t-blue", "name": "t-green", "colour": "green", **options}
+    given = {"name": "t-blue", "to": "t-green", **options}
     return operate(swarm_service_copy, docker_host=swarm.docker_host, **given)
 
 
@@ -444,6 +444,15 @@ def view(colour: str, share: float, connections: Mapping[str, int] | None = None
     }
 
 
+def haproxy(**weights: int) -> Json:
+    """An entry of what ``haproxy_backend`` returns."""
+    servers = {
+        f"t-{colour}.1.x": {"address": f"10.9.9.9:{number}", "state": "ready", "weight": weight}
+        for number, (colour, weight) in enumerate(weights.items(), 1)
+    }
+    return {"lb": "lb1", "servers": servers}
+
+
 def test_more_tasks_are_wanted_and_waited_for(swarm: launch.Swarm, client: Swarm, spec: Callable[..., Json]) -> None:
     client.create_service(spec(replicas=1))
     foretold = scale(swarm, 3, check_mode=True)
@@ -473,9 +482,27 @@ def test_to_none(swarm: launch.Swarm, client: Swarm, spec: Callable[..., Json]) 
     client.create_service(spec())
     wait(swarm)
 
-    assert scale(swarm, 0, proxies=[])["tasks"] == []
+    assert scale(swarm, 0, proxies=[view("blue", 0)])["tasks"] == []
     assert running(client) == []
     assert not scale(swarm, 0)["changed"]
+
+
+def test_a_service_is_removed_when_its_tasks_have_ended(
+    swarm: launch.Swarm, client: Swarm, spec: Callable[..., Json]
+) -> None:
+    """With the same evidence; once it is gone, that is no change."""
+    client.create_service(spec())
+    wait(swarm)
+    refused = operate(swarm_service_scale, docker_host=swarm.docker_host, name="t-blue", state="absent")
+    foretold = scale(swarm, 0, state="absent", cut=True, check_mode=True)
+    result = scale(swarm, 0, state="absent", proxies=[view("blue", 0)])
+    again = scale(swarm, 0, state="absent")
+
+    assert refused["failure"]["code"] == "no_evidence"
+    assert foretold["changed"] and result["changed"] and foretold["diff"] == result["diff"]
+    assert result["service"] is None and result["tasks"] == []
+    assert client.services(GROUP) == []
+    assert not again["changed"] and not again.get("failed")
 
 
 def test_what_still_serves_is_not_ended(swarm: launch.Swarm, client: Swarm, spec: Callable[..., Json]) -> None:
@@ -484,16 +511,21 @@ def test_what_still_serves_is_not_ended(swarm: launch.Swarm, client: Swarm, spec
     (address, _other) = wait(swarm, target_port=8000)["addresses"]
     live = scale(swarm, 0, proxies=[view("green", 100), view("blue", 5)])
     busy = scale(swarm, 0, proxies=[view("blue", 0, {address: 2})])
-    own = scale(swarm, 0, target_port=8000, proxies=[{"name": "p", "connections": {address: 1, "10.9.9.9:1": 7}}])
+    idle = {"name": "p", "share": {"green": 100}}
+    own = scale(swarm, 0, target_port=8000, proxies=[{**idle, "connections": {address: 1, "10.9.9.9:1": 7}}])
+    by_weight = scale(swarm, 0, haproxy_lbs=[haproxy(blue=10, green=90)])
     blind = scale(swarm, 0)
-    elsewhere = scale(swarm, 1, proxies=[{"name": "p", "share": {"green": 100}, "connections": {"10.9.9.9:1": 7}}])
+    elsewhere = scale(
+        swarm, 1, proxies=[{**idle, "connections": {"10.9.9.9:1": 7}}], haproxy_lbs=[haproxy(blue=0, green=1)]
+    )
 
     assert live["failure"]["code"] == busy["failure"]["code"] == own["failure"]["code"] == "still_serving"
     assert "proxy1 sends it 5 % of the new requests" in live["msg"]
     assert f"2 requests in flight at {address}" in busy["msg"]
     assert own["failure"]["detail"] == [{"proxy": "p", "share": 0, "connections": {address: 1}}]
     assert blind["failure"]["code"] == "no_evidence"
-    assert not any(refused["changed"] for refused in (live, busy, own, blind))
+    assert by_weight["failure"]["code"] == "still_serving" and "lb1 sends it 10 %" in by_weight["msg"]
+    assert not any(refused["changed"] for refused in (live, busy, own, blind, by_weight))
     assert elsewhere["changed"] and not elsewhere.get("failed")
     assert scale(swarm, 0, cut=True, proxies=[view("blue", 100)])["tasks"] == []
 
@@ -579,7 +611,7 @@ def test_services_of_somebody_else_are_neither_copied_nor_replaced(
     foreign["Labels"] = {}
     client.create_service(foreign)
     try:
-        over, of = copied(swarm), copied(swarm, source="t-green", name="t-blue", colour="blue")
+        over, of = copied(swarm), copied(swarm, name="t-green", to="t-blue")
     finally:
         client.remove_service("t-green")
 
@@ -592,6 +624,7 @@ def test_a_port_that_is_not_published_cannot_be_given(
 ) -> None:
     client.create_service(spec(replicas=0))
 
+    assert "colour" in copied(swarm, to="t-new")["msg"]
     assert "9999" in copied(swarm, published_ports={"9999": 1})["msg"]
     assert copied(swarm, published_ports={"http": 1})["failure"]["code"] == "invalid_option"
-    assert copied(swarm, source="t-none")["failure"]["code"] == "not_found"
+    assert copied(swarm, name="t-none")["failure"]["code"] == "not_found"

@@ -14,13 +14,13 @@ from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._rollout.state import COLOURS
 from .._swarm.client import SWARM_SPEC, Swarm
-from .._swarm.service_specs import copied, group_of, shown
+from .._swarm.service_specs import colour_in, copied, group_of, shown
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SWARM_SPEC,
-    "source": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
-    "colour": {"type": "str", "choices": list(COLOURS), "required": True},
+    "to": {"type": "str", "required": True},
+    "colour": {"type": "str", "choices": list(COLOURS)},
     "replicas": {"type": "int"},
     "deployed_at": {"type": "str"},
     "published_ports": {"type": "dict", "default": {}},
@@ -31,8 +31,14 @@ _ATTEMPTS = 20  # how often it is worked out anew because somebody else was fast
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """See the module's documentation."""
-    if params["name"] == params["source"]:
-        raise InvalidInput("invalid_option", "Options source and name: they are the same service.")
+    if params["name"] == params["to"]:
+        raise InvalidInput("invalid_option", "Options name and to: they are the same service.")
+    colour = params["colour"] or colour_in(params["to"])
+    if colour is None:
+        raise InvalidInput(
+            "invalid_option",
+            f"Option colour is needed: {params['to']} does not end with -{' or -'.join(COLOURS)}.",
+        )
     if params["replicas"] is not None and params["replicas"] < 0:
         raise InvalidInput("invalid_option", f"Option replicas: {params['replicas']} is less than 0.")
     ports = _ports(params["published_ports"])
@@ -40,14 +46,14 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     with Swarm.from_params(params, context) as swarm:
         attempt = 1
         while True:
-            source, target = swarm.service(params["source"]), _target(swarm, params["name"])
-            _check(swarm, source, target, params["name"])
+            source, target = swarm.service(params["name"]), _target(swarm, params["to"])
+            _check(swarm, source, target, params["to"])
             with swarm.blamed(changed=False):
                 spec = copied(
                     source,
                     target,
-                    name=params["name"],
-                    colour=params["colour"],
+                    name=params["to"],
+                    colour=colour,
                     replicas=params["replicas"],
                     deployed_at=params["deployed_at"],
                     published_ports=ports,

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._errors import InvalidInput, Rejected
+from .._errors import InvalidInput, NotFound, Rejected
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._swarm.client import SWARM_SPEC, Swarm
-from .._swarm.service_specs import colour_of, replicas_wanted, with_replicas
+from .._swarm.observing import PROXIES_SPEC
+from .._swarm.service_specs import colour_of, group_of, replicas_wanted, with_replicas
 from .._swarm.tasks import addresses, may_serve, wanted
+from .._swarm.views import View, views, views_of_haproxy
 from .._swarm.waiting import (
     CONVERGENCE_SPEC,
     ENDPOINT_RULES,
@@ -32,58 +34,72 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **CONVERGENCE_SPEC,
     **ENDPOINT_SPEC,
     "name": {"type": "str", "required": True},
-    "replicas": {"type": "int", "required": True},
-    "proxies": {"type": "list", "elements": "dict"},
+    "replicas": {"type": "int"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **PROXIES_SPEC,
     "addresses": {"type": "list", "elements": "str", "default": []},
     "cut": {"type": "bool", "default": False},
     "batch_size": {"type": "int"},
 }
 
-ARGUMENT_RULES: dict[str, Any] = {**ENDPOINT_RULES}
+ARGUMENT_RULES: dict[str, Any] = {
+    "required_if": [*ENDPOINT_RULES["required_if"], ("state", "present", ("replicas",))],
+}
 
 Json = Mapping[str, Any]
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """See the module's documentation."""
-    target, batch = params["replicas"], params["batch_size"]
+    absent, batch = params["state"] == "absent", params["batch_size"]
+    target = 0 if absent else params["replicas"]
     if target < 0:
         raise InvalidInput("invalid_option", f"Option replicas: {target} is less than 0.")
     if batch is not None and batch < 1:
         raise InvalidInput("invalid_option", f"Option batch_size: {batch} is less than 1.")
     convergence = Convergence.from_params(params)
+    seen = views(params["proxies"])
     name, began = params["name"], context.now()
     deadline = began + params["wait_timeout"]
     with Swarm.from_params(params, context) as swarm:
         watch = Watch(swarm, name)
-        look = watch.look()
-        count = replicas_wanted(look.service)
-        result = outcome(context, "service", _facts(name, count), _facts(name, target))
-        if target < count and not params["cut"]:
-            _no_traffic(params, look)
+        try:
+            look = watch.look()
+        except NotFound:
+            if not absent:
+                raise
+            return {**outcome(context, "service", None, None), "tasks": [], "seconds": 0.0}
+        with swarm.blamed(changed=False):
+            count = replicas_wanted(look.service)
+            result = outcome(context, "service", _facts(name, count), None if absent else _facts(name, target))
+            if target < count and not params["cut"]:
+                _no_traffic(params, seen, look)
         if not context.check_mode:
-            if target < count:
-                look = _shrunk(swarm, context, watch, params, count, deadline)
+            if target < count or absent:
+                look = _shrunk(swarm, context, watch, params, (count, target), deadline)
             else:
                 look = _grown(swarm, context, watch, params, convergence, deadline)
+            if absent:
+                swarm.remove_service(name)
         return {**result, "tasks": task_facts(look, convergence), "seconds": round(context.now() - began, 3)}
 
 
-def _shrunk(swarm: Swarm, context: Context, watch: Watch, params: Json, count: int, deadline: float) -> Look:
-    """Take tasks away, some at a time; the next ones go when those before are gone."""
-    target, changed = params["replicas"], False
-    look = watch.look()
-    while count > target:
+def _shrunk(
+    swarm: Swarm, context: Context, watch: Watch, params: Json, counts: tuple[int, int], deadline: float
+) -> Look:
+    """Take tasks away, from the first of ``counts`` to the second, some at a time.
+
+    The next ones go when those before are gone.
+    """
+    (count, target), changed = counts, False
+    while True:
         count = max(target, count - (params["batch_size"] or count))
+        changed = _set(swarm, params["name"], count, down=True) or changed
         with swarm.blamed(changed=changed):
-            changed = _set(swarm, params["name"], count, down=True) or changed
-        if params["wait"] or count > target:
-            with swarm.blamed(changed=changed):
-                look = _ended(context, watch, params, count, deadline)
-        else:
-            look = watch.look()
-    warn_of_lost(context, look)
-    return look
+            look = _ended(context, watch, params, count, deadline) if params["wait"] or count > target else watch.look()
+        if count == target:
+            warn_of_lost(context, look)
+            return look
 
 
 def _ended(context: Context, watch: Watch, params: Json, count: int, deadline: float) -> Look:
@@ -138,34 +154,33 @@ def _set(swarm: Swarm, name: str, count: int, *, down: bool) -> bool:
     return swarm.change_service(name, change)
 
 
-def _no_traffic(params: Json, look: Look) -> None:
+def _no_traffic(params: Json, seen: Sequence[View], look: Look) -> None:
     """Whether the proxies say that nothing goes to this service any more.
 
     :raises Rejected: code ``still_serving``, or ``no_evidence`` where no proxy was asked.
     """
-    name, colour = look.name, colour_of(look.service)
-    if params["proxies"] is None:
+    name, colour = look.name, colour_of(look.service) or ""
+    own = set(params["addresses"])
+    if params["target_port"] is not None:
+        own.update(addresses(look.tasks, look.nodes, params["target_port"], params["endpoint"], params["network"]))
+    seen = (*seen, *views_of_haproxy(params["haproxy_lbs"], group_of(look.service) or "", {colour: frozenset(own)}))
+    if not seen:
         raise Rejected(
             "no_evidence",
-            f"Tasks of {name} would be ended, and it is not known whether they serve: give proxies as they were just "
-            "seen (an empty list when there are none), or cut=true.",
+            f"Tasks of {name} would be ended, and it is not known whether they serve: give proxies or haproxy_lbs as "
+            "they were just seen, or cut=true.",
         )
-    known = set(params["addresses"])
-    if params["target_port"] is not None:
-        known.update(addresses(look.tasks, look.nodes, params["target_port"], params["endpoint"], params["network"]))
     reasons, detail = [], []
-    for view in params["proxies"]:
-        share = (view.get("share") or {}).get(colour) or 0
-        own = {*known, *((view.get("addresses") or {}).get(colour) or [])}
-        busy = {at: count for at, count in (view.get("connections") or {}).items() if count and at in own}
+    for view in seen:
+        share = view.share.get(colour, 0)
+        known = own | view.addresses.get(colour, frozenset())
+        busy = {at: count for at, count in sorted((view.connections or {}).items()) if count and at in known}
         if share:
-            reasons.append(f"{view.get('name')} sends it {share:g} % of the new requests")
+            reasons.append(f"{view.name} sends it {share:g} % of the new requests")
         if busy:
-            reasons.append(
-                f"{view.get('name')} has {sum(busy.values())} requests in flight at {', '.join(sorted(busy))}"
-            )
+            reasons.append(f"{view.name} has {sum(busy.values())} requests in flight at {', '.join(busy)}")
         if share or busy:
-            detail.append({"proxy": view.get("name"), "share": share, "connections": busy})
+            detail.append({"proxy": view.name, "share": share, "connections": busy})
     if reasons:
         raise Rejected(
             "still_serving",

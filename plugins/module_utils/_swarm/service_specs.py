@@ -21,9 +21,12 @@ def colour_of(service: Mapping[str, Any]) -> str | None:
     """The colour of a service of a group; ``None`` for any other service."""
     spec = service["Spec"]
     colour = (spec.get("Labels") or {}).get(COLOUR_LABEL)
-    if colour is None:
-        colour = spec["Name"].rpartition("-")[2]
-    return colour if colour in COLOURS else None
+    return colour if colour in COLOURS else colour_in(spec["Name"])
+
+
+def colour_in(name: str) -> str | None:
+    """The colour with which the name of a service ends."""
+    return next((colour for colour in COLOURS if name.endswith(f"-{colour}")), None)
 
 
 def group_of(service: Mapping[str, Any]) -> str | None:
