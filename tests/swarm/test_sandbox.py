@@ -300,7 +300,7 @@ def test_a_node_that_is_cut_off_is_missed_and_then_found(swarm: Swarm) -> None:
 
 
 @pytest.mark.parametrize("kind", ["swarm", "swarm_haproxy"])
-def test_a_proxy_that_was_killed_comes_back(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_proxy_that_was_killed_comes_back(engine: None, kind: str, request: pytest.FixtureRequest) -> None:
     running_one: Swarm = request.getfixturevalue(kind)
     proxy = running_one.proxies[1]
     before = Path(proxy["pid_file"]).read_text()
