@@ -17,6 +17,7 @@ import yaml
 
 from tests.rehearsal.playbook import Run
 from tests.sandbox.swarm import launch
+from tests.sandbox.swarm.proxies import NAME
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -226,3 +227,126 @@ def test_an_engine_that_does_not_answer_is_told_at_once(hosts: Hosts) -> None:
     assert "Error connecting" in run.output
     assert "The swarm may live there, so none is begun" in run.output
     assert {hosts.info(name)["LocalNodeState"] for name in hosts.names} == {"inactive"}
+
+
+class Group:
+    """A group of a swarm with its nginx, as a rollout leaves it."""
+
+    network = "shop"
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+        hosts.joined()
+        play = hosts.folder / "proxy.yml"
+        role = {
+            "name": "zdd.rollout.swarm_proxy",
+            "vars": {"swarm_proxy_name": NAME, "swarm_proxy_install": False, "swarm_proxy_absent_files": []},
+        }
+        tasks = [{"ansible.builtin.import_role": {"name": role.pop("name")}, **role}]
+        play.write_text(yaml.safe_dump([{"hosts": "swarm_proxies", "gather_facts": False, "tasks": tasks}]))
+        run = hosts.play(str(play))
+        assert run.code == 0, run.output
+        with hosts.engine("node1") as engine:
+            engine.create_network(self.network, driver="overlay")
+            for colour in ("blue", "green", "preview"):
+                self.create(engine, f"{NAME}-{colour}", {"zdd.rollout.group": NAME, "zdd.rollout.colour": colour})
+
+    def create(self, engine: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:
+        """A service without tasks, which no one has to wait for."""
+        template = docker.types.TaskTemplate(
+            docker.types.ContainerSpec(self.hosts.sandbox.image), networks=[{"Target": self.network}]
+        )
+        mode = docker.types.ServiceMode("replicated", replicas=0)
+        engine.create_service(template, name=name, labels=dict(labels), mode=mode)
+
+    def dispose(self, *options: str, **variables: Any) -> Run:
+        """The play that removes it."""
+        managers = [self.hosts.sandbox.nodes[0]["docker_host"]]
+        given = {"swarm_dispose_name": NAME, "swarm_dispose_docker_host": managers}
+        return self.hosts.play("swarm_dispose", *options, **{**given, **variables})
+
+    def left(self) -> dict[str, list[str]]:
+        """What there is of it: names of services, of networks, of locks, and files of the proxy."""
+        [proxy] = self.hosts.sandbox.proxies
+        state = Path(proxy["state_dir"])
+        files = [Path(proxy["config"]), *(state.iterdir() if state.exists() else [])]
+        with self.hosts.engine("node1") as engine:
+            return {
+                "services": sorted(service["Spec"]["Name"] for service in engine.services()),
+                "networks": [network["Name"] for network in engine.networks(names=[self.network])],
+                "configs": [config["Spec"]["Name"] for config in engine.configs()],
+                "files": sorted(path.name for path in files if path.exists()),
+            }
+
+
+NOTHING: dict[str, list[str]] = {"services": [], "networks": [], "configs": [], "files": []}
+
+
+@pytest.fixture
+def group(hosts: Hosts) -> Group:
+    """It is gone with the swarm; its nginx is the next one's again."""
+    return Group(hosts)
+
+
+def test_a_group_is_removed_only_when_its_name_is_said_once_more(group: Group) -> None:
+    """Before that the play tells all that would go; afterwards nothing is left, and a second run finds nothing."""
+    there = group.left()
+    assert there["services"] == [f"{NAME}-blue", f"{NAME}-green", f"{NAME}-preview"]
+
+    for variables in ({}, {"swarm_dispose_confirm": "other"}):
+        refused = group.dispose(swarm_dispose_networks=[group.network], **variables)
+        assert refused.code != 0
+        assert f"service {NAME}-blue: 0 tasks of {group.hosts.sandbox.image}" in refused.output
+        assert f"network {group.network}" in refused.output
+        assert f"configuration of {NAME} at proxy1" in refused.output
+        assert group.left() == there
+
+    listed = group.dispose("--check", swarm_dispose_networks=[group.network])
+    assert listed.code == 0, listed.output
+    assert changes(listed)["cluster"] > 0
+    assert group.left() == there
+
+    given = {"swarm_dispose_networks": [group.network], "swarm_dispose_confirm": NAME}
+    removed = group.dispose(**given)
+    assert removed.code == 0, removed.output
+    assert group.left() == NOTHING
+
+    again = group.dispose(**given)
+    assert again.code == 0, again.output
+    assert set(changes(again).values()) == {0}
+
+
+def test_a_service_that_someone_else_has_made_is_not_removed(group: Group) -> None:
+    """And nothing else of the group is, either."""
+    with group.hosts.engine("node1") as engine:
+        engine.remove_service(f"{NAME}-green")
+        group.create(engine, f"{NAME}-green", {"team": "another"})
+    there = group.left()
+
+    run = group.dispose(swarm_dispose_confirm=NAME)
+
+    assert run.code != 0
+    assert f"{NAME}-green was made by someone else" in run.output
+    assert group.left() == there
+
+
+def test_a_swarm_is_taken_apart_only_when_that_is_confirmed(group: Group) -> None:
+    """Workers and managers leave, whatever runs there, and the play names what ends."""
+    given = {"swarm_dispose_swarm": True, "swarm_dispose_name": ""}
+
+    refused = group.dispose(**given, swarm_dispose_confirm=NAME)
+    listed = group.dispose("--check", **given)
+
+    assert refused.code != 0
+    for run in (refused, listed):
+        assert "node1, node2, node3 leave the swarm" in run.output
+        assert f"these services end: {NAME}-blue, {NAME}-green, {NAME}-preview" in run.output
+    assert set(changes(listed).values()) == {1}
+    assert len(group.hosts.members()) == 3
+
+    removed = group.dispose("-vvv", **given, swarm_dispose_confirm="swarm")
+
+    assert removed.code == 0, removed.output
+    assert {group.hosts.info(name)["LocalNodeState"] for name in group.hosts.names} == {"inactive"}
+    assert "SWMTKN" not in removed.output
+    assert set(changes(group.dispose(**given)).values()) == {0}
