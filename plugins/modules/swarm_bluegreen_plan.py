@@ -22,9 +22,11 @@ options:
         disagree.
       - V(renew) replaces the tasks of the live version by new ones of the same definition, by way of the idle colour,
         also with fewer replicas.
+      - V(scale) gives the live colour, or O(colour), O(replicas) tasks. The live colour gets fewer by a V(renew), since
+        nobody can tell Swarm which tasks are to go.
       - V(withdraw) removes the only service of the group; a first deployment that failed.
     type: str
-    choices: [deploy, promote, rollback, withdraw, toggle, renew]
+    choices: [deploy, promote, rollback, withdraw, toggle, renew, scale]
     default: deploy
   service:
     description:
@@ -51,7 +53,7 @@ options:
   colour:
     description:
       - The colour to deploy to, which must not have traffic; the colour to make live with O(goal=toggle); the one to
-        remove with O(goal=withdraw).
+        scale with O(goal=scale); the one to remove with O(goal=withdraw).
     type: str
     choices: [blue, green]
   back_to:

@@ -20,7 +20,7 @@ from .._rollout.planner import Plan, Policy, Step, Wanted, plan, with_hooks
 from .._rollout.state import COLOURS, Colour, Group, Traffic, other_colour
 from .group import ServiceColour, SwarmGroup, service_name
 
-GOALS = ("deploy", "promote", "rollback", "withdraw", "toggle", "renew")
+GOALS = ("deploy", "promote", "rollback", "withdraw", "toggle", "renew", "scale")
 
 _BACK = ("rollback", "withdraw")
 
@@ -66,6 +66,8 @@ class SwarmPlan:
             return None
         if made.old is None:
             return {"goal": "withdraw", "colour": made.new_colour}
+        if made.goal == "scale" and made.new_id is None:
+            return None
         replaces = made.new_id is not None and made.goal != "toggle"
         return {"goal": "rollback" if replaces else "toggle", "colour": made.old.colour}
 
@@ -121,7 +123,7 @@ def swarm_plan(group: SwarmGroup, request: Request, policy: Policy, canary_steps
 
     :raises InvalidInput: the goal cannot be reached from here; nothing was changed.
     """
-    if request.replicas is not None and request.replicas < 1:
+    if request.replicas is not None and request.replicas < (0 if request.goal == "scale" else 1):
         raise InvalidInput(
             "invalid_option", f"Option replicas is {request.replicas}; a version that is to be live needs at least 1."
         )
@@ -133,6 +135,7 @@ def swarm_plan(group: SwarmGroup, request: Request, policy: Policy, canary_steps
         "withdraw": _withdraw,
         "toggle": _toggle,
         "renew": _renew,
+        "scale": _scale,
     }
     if request.goal not in decide:
         raise InvalidInput("invalid_option", f"Option goal: {request.goal!r} is none of {', '.join(GOALS)}.")
@@ -461,6 +464,48 @@ def _renewed(planning: _Planning, colour: str, count: int) -> SwarmPlan:
         return planning.done(made, result="renewed", keep=keep, **versions)
     made, _unused = planning.planned("deploy", colour, None, count=count, canary=False)
     return planning.done(made, result="renewed", keep=keep, copy_of=live.service, **versions)
+
+
+def _scale(planning: _Planning) -> SwarmPlan:
+    """Another count for the live colour, or for the one that was named. Which tasks go, Swarm decides.
+
+    So a live colour is made smaller by way of the idle one, whose tasks are all there before any of the others goes.
+    """
+    group, request, count = planning.group, planning.request, planning.request.replicas
+    if count is None:
+        raise InvalidInput("invalid_option", "Option replicas is needed to scale: how many tasks there are to be.")
+    if group.split:
+        raise InvalidInput(
+            "rollout_in_progress",
+            f"Both colours of the group {group.name} have traffic{_told(group)}. Promote the later one or roll it "
+            "back, then scale.",
+        )
+    colour = request.colour or _live(planning)
+    there = group.colours.get(colour)
+    if there is None:
+        raise InvalidInput("nothing_there", f"There is no service {service_name(group.name, colour)} to scale.")
+    serves = group.has_traffic(colour)
+    if serves and count < 1:
+        raise InvalidInput(
+            "invalid_option", f"Option replicas is {count}; {there.service} is live and needs at least 1."
+        )
+    if count == there.replicas:
+        return _served_everywhere(planning, colour) if serves else _unchanged(planning, colour)
+    if serves and count < there.replicas:
+        shrunk = _renewed(planning, colour, count)
+        note = f"Which tasks go, Swarm decides: {group.name} turns to the idle colour, which gets {count}."
+        return replace(shrunk, plan=replace(shrunk.plan, notes=(note, *shrunk.plan.notes)))
+    if count > there.replicas:
+        title = f"scale {there.service} from {there.replicas} to {count}"
+        steps = [Step("scale", title, there.service, count=count)]
+        if serves:
+            steps.append(Step("switched", f"every LB serves {there.service}", there.service, count=count, share=100.0))
+    else:
+        other = service_name(group.name, other_colour(colour))
+        title = f"scale {there.service} down to {count}"
+        steps = [Step("retire", title, there.service, other, there.replicas - count)]
+    made = Plan("scale", "scaled", group.as_colour(colour), None, None, count, count, False, tuple(steps))
+    return SwarmPlan(made, group, (), there.version, there.version)
 
 
 def _live(planning: _Planning) -> str:

@@ -377,6 +377,39 @@ def test_there_has_to_be_something_to_toggle_to() -> None:
         blue_live().plan(Request("toggle"))
 
 
+def test_the_live_colour_grows_in_place() -> None:
+    made = blue_live(green=4).plan(Request("scale", replicas=6))
+
+    assert about(made) == [("scale", "blue"), ("switched", "blue")]
+    assert (made.plan.result, made.back) == ("scaled", None)
+
+
+def test_the_live_colour_shrinks_by_way_of_the_idle_one() -> None:
+    made = blue_live(green=4).plan(Request("scale", replicas=2))
+
+    assert (names(made), made.copy_of) == (["create", "healthy", "switched", "drained"], "web-blue")
+    assert made.back == {"goal": "rollback", "colour": "blue"}
+
+
+@pytest.mark.parametrize(("replicas", "steps"), [(6, ["scale"]), (0, ["retire"]), (4, [])])
+def test_the_idle_colour_is_scaled_without_traffic(replicas: int, steps: list[str]) -> None:
+    world = blue_live(green=4)
+    made = world.plan(Request("scale", replicas=replicas, colour="green"))
+
+    assert about(made) == [(step, "green") for step in steps]
+    assert [step["replicas"] for step in made.as_dict()["steps"]] == [replicas for _step in steps]
+
+
+def test_nothing_is_scaled_while_both_colours_have_traffic() -> None:
+    with pytest.raises(InvalidInput, match="Both colours"):
+        blue_live(green=4, share=20.0).plan(Request("scale", replicas=2))
+
+
+def test_the_live_colour_is_not_scaled_to_nothing() -> None:
+    with pytest.raises(InvalidInput, match="live"):
+        blue_live(green=4).plan(Request("scale", replicas=0))
+
+
 def test_withdrawing_removes_the_only_service() -> None:
     steps = blue_live().plan(Request("withdraw")).as_dict()["steps"]
 
