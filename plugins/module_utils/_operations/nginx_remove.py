@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from .._errors import DeadlinePassed, InvalidInput, OperationError, Unreachable
+from .._files import text_of, write
 from .._invocation.context import Context
 from .._invocation.outcome import outcome
 from .._nginx import configuration, processes
@@ -32,7 +33,7 @@ _OURS = ("live", "share")  # below the folder of the state; a folder that was na
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Remove the file, reload, see it, and remove the state; see the module's documentation."""
     proxy = Proxy.from_params(params)
-    text = configuration.text_of(proxy.config, proxy.system)
+    text = text_of(proxy.config, proxy.system)
     if text is not None:
         proxy.checked(configuration.parsed(text, f"{proxy.system}: {proxy.config}"))
     master = _master(params, proxy)
@@ -43,7 +44,7 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     result["reloaded"] = master is not None and (serves or text is not None)
     if context.check_mode:
         return result
-    configuration.write(proxy.config, None, proxy.system)
+    write(proxy.config, None, proxy.system)
     if result["reloaded"]:
         _reload(proxy, params, context, text)
     elif text is not None:
@@ -89,7 +90,7 @@ def _reload(proxy: Proxy, params: Mapping[str, Any], context: Context, text: str
     try:
         wait_until(context, look, lambda missing: missing, timeout=params["wait_timeout"], pauses=_PAUSES)
     except DeadlinePassed as error:
-        configuration.write(proxy.config, text, proxy.system)
+        write(proxy.config, text, proxy.system)
         raise DeadlinePassed(
             "reload_failed",
             f"{error.message}. {proxy.config} is as it was before. nginx says why in its error log (a configuration of "
