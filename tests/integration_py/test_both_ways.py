@@ -113,6 +113,18 @@ CASES = [
     }),
     Case("an endpoint without its network", "swarm_service_wait", {"name": "web-blue", "endpoint": "overlay"}),
     Case("a count that is none", "swarm_service_scale", {"name": "web-blue", "replicas": -1}),
+    Case("a rollout in a swarm that is away", "swarm_bluegreen_plan", {
+        "docker_host": "unix:///no/such/socket", "retry_timeout": 0, "proxies": [{"share": {"blue": 100}}],
+        "service": {"name": "web", "image": "web:1", "publish": [{"target_port": 80, "mode": "host"}]},
+    }),
+    Case("a service that goes through the ingress mesh", "swarm_bluegreen_plan", {
+        "proxies": [{"share": {"blue": 100}}],
+        "service": {"name": "web", "image": "web:1", "publish": [{"target_port": 80}]},
+    }),
+    Case("what is live in a swarm that is away", "swarm_bluegreen_info", {
+        "docker_host": "unix:///no/such/socket", "retry_timeout": 0,
+    }),
+    Case("a share above all of it", "swarm_bluegreen_split", {"name": "web", "colour": "blue", "share": 101}),
     Case("a copy of itself", "swarm_service_copy", {"name": "web-blue", "to": "web-blue"}),
     Case("a plan", "bluegreen_plan", {
         **AT, **AT_LB, "app": {**WEB, "id": "/shop", "portDefinitions": [{"port": 10001}]},
@@ -166,6 +178,12 @@ CASES = [
     }),
     Case("hosts that are in two swarms", "swarm_cluster_plan", {
         "managers": ["a"], "nodes": [{"name": "a"}, {"name": "b", "swarm": {"LocalNodeState": "locked"}}],
+    }),
+    Case("a group that is to be gone from an nginx that has none of it", "nginx_remove", {
+        "name": "none", "config": "/no/such/zdd-none.conf", "state_dir": "/no/such/state", "pid_file": "/no/such/pid",
+    }),
+    Case("a group of a swarm that is away", "swarm_dispose_plan", {
+        "docker_host": "unix:///no/such/socket", "name": "web", "retry_timeout": 0,
     }),
     Case("a group that is not there", "marathon_lb_switch", {**AT, **AT_LB, "group": "none", "app_id": "/none"}),
     Case("a watch of what is not there", "marathon_lb_watch", {
