@@ -97,7 +97,7 @@ class _Activation:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
-            command = [program(self.params["haproxy"]), "-c", "-q", "-f", path]
+            command = [program(self.params["haproxy"]), "-c", "-f", path]
             # The operation also runs inside the controller, where there is no module whose run_command could be called.
             tested = subprocess.run(  # pylint: disable=ansible-bad-function
                 command, capture_output=True, text=True, errors="replace", timeout=_TEST_TIMEOUT, check=False
