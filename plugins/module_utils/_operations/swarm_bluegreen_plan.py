@@ -63,9 +63,9 @@ def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     name = wanted.name if wanted else check_name(params["name"] or (given or {}).get("name"))
     hooks, check_files = task_files(params)
     with Swarm.from_params(params, context) as swarm:
+        seen = look(swarm, name)  # first: that no manager answers says nothing about an image
         if wanted is not None:
             wanted = _pinned(wanted, params, swarm)
-        seen = look(swarm, name)
         url = swarm.url
     group = seen_group(name, seen, params)
     policy = Policy(
