@@ -90,6 +90,7 @@ _MOST_THREADS = 64
 _MOST_ATTEMPTS = 100
 _HIDDEN = "********"
 _SHOWN_TARGETS = 5
+_SHOWN_ERROR = 120
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -288,8 +289,10 @@ def _target_text(target: Mapping[str, Any]) -> str:
     if not target["critical"]:
         text += " (not critical)"
     if target["error"]:
+        error = target["error"]
+        error = error if len(error) <= _SHOWN_ERROR else f"{error[:_SHOWN_ERROR]}…"
         tries = f", {target['failures']} of {target['attempts']} attempts" if target["attempts"] else ""
-        return f"{text} ({target['error']}{tries})"
+        return f"{text} ({error}{tries})"
     return f"{text} ({target['seconds']:.3f} s)" if target["seconds"] is not None else text
 
 
