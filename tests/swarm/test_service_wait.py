@@ -86,12 +86,12 @@ def _spec(swarm: launch.Swarm) -> Callable[..., Json]:
 
 
 def wait(swarm: launch.Swarm, name: str = "t-blue", **options: Any) -> Json:
-    given = {"monitor_seconds": 0.5, "wait_timeout": 40, **options}
-    return operate(swarm_service_wait, docker_host=swarm.docker_host, name=name, **given)
+    given = {"docker_host": swarm.docker_host, "monitor_seconds": 0.5, "wait_timeout": 90, **options}
+    return operate(swarm_service_wait, name=name, **given)
 
 
 def scale(swarm: launch.Swarm, replicas: int, name: str = "t-blue", **options: Any) -> Json:
-    given = {"monitor_seconds": 0.5, "wait_timeout": 40, **options}
+    given = {"monitor_seconds": 0.5, "wait_timeout": 90, **options}
     return operate(swarm_service_scale, docker_host=swarm.docker_host, name=name, replicas=replicas, **given)
 
 
@@ -409,7 +409,7 @@ def test_a_service_that_is_removed_meanwhile_is_named(
         waiting = pool.submit(wait, swarm)
         time.sleep(1)
         client.remove_service("t-blue")
-        result = waiting.result(timeout=40)
+        result = waiting.result(timeout=100)
 
     assert result["failure"]["code"] == "service_gone", result
     assert "t-blue was removed while it was waited for" in result["msg"]
@@ -628,3 +628,61 @@ def test_a_port_that_is_not_published_cannot_be_given(
     assert "9999" in copied(swarm, published_ports={"9999": 1})["msg"]
     assert copied(swarm, published_ports={"http": 1})["failure"]["code"] == "invalid_option"
     assert copied(swarm, name="t-none")["failure"]["code"] == "not_found"
+
+
+# A swarm in which something is broken
+
+
+def test_a_manager_that_dies_meanwhile_is_not_missed(
+    swarm: launch.Swarm, client: Swarm, spec: Callable[..., Json]
+) -> None:
+    """Another one is asked, and the wait goes on where it was."""
+    leader = next(
+        number
+        for number, node in enumerate(swarm.nodes)
+        if any(
+            known["Description"]["Hostname"] == node["name"] and known["ManagerStatus"].get("Leader")
+            for known in client.nodes().values()
+        )
+    )
+    others = [f"node.hostname != {swarm.nodes[leader]['name']}"]
+    client.create_service(spec(template={"Placement": {"Constraints": others}}))
+    hosts = [swarm.nodes[leader]["docker_host"], *swarm.docker_host]
+    wait(swarm)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait, swarm, docker_host=hosts, monitor_seconds=6, wait_timeout=60)
+        time.sleep(1)
+        with swarm.engine_killed(leader):
+            result = waiting.result(timeout=90)
+
+    assert result.get("fulfilled"), result
+    assert len(result["tasks"]) == 2
+
+
+def test_a_node_that_vanishes_is_replaced_and_named(
+    swarm: launch.Swarm, client: Swarm, spec: Callable[..., Json]
+) -> None:
+    """What runs there nobody knows, so nobody waits for its end."""
+    lost = swarm.nodes[2]["name"]
+    client.create_service(spec(replicas=3))
+    assert lost in {task["node"] for task in wait(swarm)["tasks"]}
+    with swarm.cut_off(2):
+        wait_until_down(client, lost)
+        params = ArgumentSpecValidator(swarm_service_wait.ARGUMENT_SPEC).validate(
+            {"docker_host": swarm.docker_host[:2], "name": "t-blue", "monitor_seconds": 0.5, "wait_timeout": 60}
+        )
+        context = Context()
+        result = swarm_service_wait.run(params.validated_parameters, context)
+
+    assert len(result["tasks"]) == 3 and lost not in {task["node"] for task in result["tasks"]}
+    assert any(lost in text and "not known" in text for text in context.warnings)
+
+
+def wait_until_down(client: Swarm, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while any(
+        node["Description"]["Hostname"] == name and node["Status"]["State"] != "down"
+        for node in client.nodes().values()
+    ):
+        assert time.monotonic() < deadline, "the swarm still believes in the node"
+        time.sleep(0.5)

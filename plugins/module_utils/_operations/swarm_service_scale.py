@@ -14,7 +14,7 @@ from .._invocation.outcome import outcome
 from .._swarm.client import SWARM_SPEC, Swarm
 from .._swarm.observing import PROXIES_SPEC
 from .._swarm.service_specs import colour_of, group_of, replicas_wanted, with_replicas
-from .._swarm.tasks import addresses, may_serve, wanted
+from .._swarm.tasks import ENDED_STATES, addresses, state_of, wanted
 from .._swarm.views import View, views, views_of_haproxy
 from .._swarm.waiting import (
     CONVERGENCE_SPEC,
@@ -106,9 +106,8 @@ def _ended(context: Context, watch: Watch, params: Json, count: int, deadline: f
     """Wait until no more than ``count`` tasks are wanted, and none runs beside them."""
 
     def missing(look: Look) -> str | None:
-        running = [task for task in look.tasks if may_serve(task)]
         context.sample("instances", **{look.name: len(look.ready())})
-        kept = [task for task in running if wanted(task)]
+        kept = [task for task in look.tasks if wanted(task) and state_of(task) not in ENDED_STATES]
         ending = [task for task in look.left_over() if not wanted(task)]
         extra = max(0, len(kept) - count) + len(ending)
         return f"{extra} tasks of {look.name} are still to end, {count} are to be left" if extra else None

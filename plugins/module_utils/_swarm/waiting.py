@@ -20,6 +20,7 @@ from .._invocation.context import Context
 from .._wait import WAIT_SPEC, Pauses, wait_until
 from .client import Swarm
 from .tasks import (
+    ENDED_STATES,
     ENDPOINTS,
     HOST,
     OVERLAY,
@@ -89,15 +90,25 @@ class Look:
         """The tasks of the present definition that are ready."""
         return [task for task in self.tasks if is_ready(task) and self.of_now(task)]
 
+    def coming(self) -> list[Json]:
+        """Tasks of the present definition that are wanted, and neither ready nor ended."""
+        return [
+            task
+            for task in self.tasks
+            if wanted(task) and self.of_now(task) and not is_ready(task) and state_of(task) not in ENDED_STATES
+        ]
+
     def left_over(self) -> list[Json]:
-        """Tasks that may still serve and should not: those of an earlier definition, and those that are to end.
+        """Tasks that serve, or may yet, and should not: those of an earlier definition, and those that are to end.
 
         What a node does that is down, nobody knows; its tasks are not waited for.
         """
         return [
             task
             for task in self.tasks
-            if may_serve(task) and not (wanted(task) and self.of_now(task)) and not self._is_down(task)
+            if (may_serve(task) or (wanted(task) and state_of(task) not in ENDED_STATES))
+            and not (wanted(task) and self.of_now(task))
+            and not self._is_down(task)
         ]
 
     def lost(self) -> list[Json]:
@@ -224,7 +235,8 @@ class Convergence:
         return None
 
     def _unready(self, look: Look, ready: Sequence[Json], count: int) -> list[str]:
-        if len(ready) != count:
+        # More than are wanted: Docker has not yet chosen which ones are to end.
+        if len(ready) != count or look.coming():
             return [_ready_text(look, ready, count) + self._others(look)]
         if self.target_port is None:
             return []
@@ -233,8 +245,8 @@ class Convergence:
 
     def _others(self, look: Look) -> str:
         """In which states the tasks are that shall become ready, and why those wait that do."""
-        rest = [task for task in look.tasks if wanted(task) and look.of_now(task) and not is_ready(task)]
-        counts = Counter(_state_text(task) for task in rest)
+        ended = [task for task in look.tasks if wanted(task) and look.of_now(task) and failed(task)]
+        counts = Counter(_state_text(task) for task in [*look.coming(), *ended])
         return f" ({', '.join(f'{number} {text}' for text, number in sorted(counts.items()))})" if counts else ""
 
     def _address(self, look: Look, task: Json) -> str | None:
