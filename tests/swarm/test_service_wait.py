@@ -379,7 +379,7 @@ def test_an_update_that_docker_has_paused_is_not_waited_for(
     result = wait(swarm, max_failures=50)
 
     assert result["failure"]["code"] == "update_paused", result
-    assert "1 tasks of the earlier definition" in result["msg"] and "non-zero exit (7)" in result["msg"]
+    assert "tasks of the earlier definition" in result["msg"] and "non-zero exit (7)" in result["msg"]
 
 
 def test_an_update_that_docker_has_undone_is_no_success(
