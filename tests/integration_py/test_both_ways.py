@@ -36,6 +36,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 AT = {"marathon_url": "{marathon}"}
 AT_LB = {"marathon_lb_url": "{lb}"}
+AT_NGINX = {"name": "shop", "config": "/no/such/file.conf", "state_dir": "/no/such/folder"}
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,18 @@ CASES = [
     Case("servers that are not there, drained", "haproxy_drain", {
         "socket": ["{socket}"], "backend": "live_10000", "server": ["none"],
     }),
+    Case("an nginx that has no configuration yet", "nginx_info", {**AT_NGINX, "only_file": "yes"}),
+    Case("an nginx that was never set up", "nginx_info", AT_NGINX),
+    Case("an nginx whose traffic is to turn", "nginx_split", {**AT_NGINX, "colour": "green", "share": "20"}),
+    Case("a share of an nginx that is none", "nginx_split", {**AT_NGINX, "colour": "green", "share": 105}),
+    Case("a drain at an nginx of what is no address", "nginx_drain", {**AT_NGINX, "addresses": "nobody"}),
+    Case("a configuration for an nginx that is none", "nginx_config", {**AT_NGINX, "content": "server {}"}),
+    Case("a configuration that a HAProxy would load", "haproxy_config", {
+        "socket": "{socket}", "config": "/no/such/haproxy.cfg", "content": "global\n  description @config@\n",
+    }, check_mode=True),
+    Case("a configuration that a HAProxy refuses", "haproxy_config", {
+        "socket": "{socket}", "config": "/no/such/haproxy.cfg", "content": "globule\n  description @config@\n",
+    }),
 ]  # fmt: skip
 
 
@@ -432,6 +445,10 @@ def test_the_cases_reach_what_they_are_for(outcome: tuple[dict[str, Any], str]) 
     assert by_name["what a HAProxy lacks"]["failure"]["code"] == "preflight_failed"
     assert by_name["what a HAProxy has"]["placement"] == "dynamic"
     assert by_name["a wait that is cut short, with its warning"]["warnings"]
+    assert by_name["an nginx that has no configuration yet"]["addresses"] == {"blue": [], "green": []}
+    assert by_name["an nginx that was never set up"]["failure"]["code"] == "not_found"
+    assert by_name["a configuration that a HAProxy would load"]["reloaded"]
+    assert by_name["a configuration that a HAProxy refuses"]["failure"]["code"] == "invalid_configuration"
     assert by_name["a check that fails on a secret"]["failure"]["code"] == "check_failed"
     assert by_name["a health check of what is down"]["failure"]["code"] == "unhealthy"
     assert by_name["a health check that was made elsewhere"]["state"] == "slow"

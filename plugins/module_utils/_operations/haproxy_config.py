@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -36,6 +37,8 @@ TOKEN = "@config@"
 
 _PAUSES = Pauses(0.02, 1.3, 0.2)
 _TEST_TIMEOUT = 60
+# HAProxy names its process in each line.
+_PROCESS = re.compile(r"(?<=\])\s+\(\d+\) :")
 
 
 def run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -110,11 +113,12 @@ class _Activation:
             with suppress(FileNotFoundError):
                 os.unlink(path)
         if tested.returncode:
-            complaint = tested.stderr.replace(path, self.params["config"]).strip().splitlines()
+            told = _PROCESS.sub("", tested.stderr.replace(path, self.params["config"]))
+            complaint = told.strip().splitlines()
             shown = next((line for line in complaint if "[ALERT]" in line), "it gives no reason")
             raise Rejected(
                 "invalid_configuration",
-                f"{self.system} refuses the configuration: {shown}. Nothing was changed.",
+                f"{self.system} refuses the configuration: {shown.rstrip('.')}. Nothing was changed.",
                 system=self.system,
                 request="haproxy -c",
                 detail=complaint[-10:],
