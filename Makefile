@@ -2,6 +2,7 @@
 #
 #   make demo      the collection at work: a rollout under load, and a broken version that is rolled back
 #   make demo-canary  a canary that is let in by weight and promoted, and one that its errors abort
+#   make demo-swarm   services of a Docker Swarm of three nodes, as root: make demo-swarm ARGS="--proxy haproxy"
 #   make test      everything that .ci/run checks
 #   make bench     the measured ratios of the README
 #   make sandbox   a Marathon, marathon-lb and HAProxy of one's own: make sandbox ARGS="--help"
@@ -31,7 +32,7 @@ export LC_ALL := C.UTF-8
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export ANSIBLE_HOME := $(CURDIR)/build/ansible
 
-.PHONY: help demo demo-canary test bench sandbox sandbox-swarm lint sanity unit conformance integration end-to-end molecule docs artifact format clean
+.PHONY: help demo demo-canary demo-swarm test bench sandbox sandbox-swarm lint sanity unit conformance integration end-to-end molecule docs artifact format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -69,6 +70,9 @@ demo: | $(SANDBOX)
 
 demo-canary: | $(SANDBOX)
 	$(RUN) tests.rehearsal.demo_canary $(ARGS)
+
+demo-swarm: | $(SWARM)
+	$(RUN) tests.rehearsal.demo_swarm $(ARGS)
 
 bench: | $(SANDBOX)
 	$(RUN) tests.rehearsal.bench $(ARGS)
