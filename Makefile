@@ -35,7 +35,7 @@ export ANSIBLE_HOME := $(CURDIR)/build/ansible
 .PHONY: help demo demo-canary demo-swarm test bench sandbox sandbox-swarm lint sanity unit conformance integration end-to-end molecule docs artifact format clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
 
 # --- the environment: made once, made again when a requirement changes -------------------------------------------------
 
