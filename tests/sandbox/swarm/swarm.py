@@ -146,6 +146,7 @@ class Swarm:
         else:
             given |= {"socket": about["socket"], "master_socket": about["master_socket"], "haproxy": program("haproxy")}
         return {
+            "ansible_host": proxy.address,  # where it is asked; the connection is local
             "ansible_python_interpreter": about["python"],
             **{f"swarm_proxy_{name}": value for name, value in given.items()},
         }
