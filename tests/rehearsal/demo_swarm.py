@@ -146,6 +146,8 @@ class SwarmDemo:
             "swarm_bluegreen_service": service,
             "swarm_bluegreen_version": chapter.version,
             "swarm_bluegreen_preview_checks": [{"path": "/", "jmespath": f"version == '{chapter.version}'"}],
+            # HAProxy's sockets are reached from here, so its hosts are not in the inventory of the swarm.
+            "swarm_bluegreen_preview_urls": self.swarm.preview if self.proxy == "haproxy" else [],
             **chapter.variables,
         }
 
