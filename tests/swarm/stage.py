@@ -22,7 +22,9 @@ from tests.sandbox.swarm import launch
 
 GROUP_LABEL, VERSION_LABEL = "zdd.rollout.group", "zdd.rollout.version"
 MONITOR_SECONDS = 1
-RATE = 40.0  # requests/s at each proxy
+CHECK_SECONDS = 2  # from a container's start to its first health check, and from one to the next
+# requests/s at each proxy: so many that a kept connection is used again long before HAProxy closes it, a second later
+RATE = 60.0
 LIMIT = 60.0  # seconds for what is waited for
 GLANCE = 0.02  # seconds between two looks
 
@@ -65,7 +67,10 @@ class Group:
 
     def wanted(self, version: str, replicas: int | None = None, **env: str) -> Json:
         """The variables that ask for a version; with as many replicas as are live without a number."""
-        service = self.swarm.definition(self.name, version, env=env)
+        # Each check is a process in the container that Docker starts: every second for a dozen tasks is all that a small
+        # machine can do.
+        healthcheck = {**self.swarm.service["healthcheck"], "interval": f"{CHECK_SECONDS}s"}
+        service = self.swarm.definition(self.name, version, env=env, healthcheck=healthcheck)
         del service["replicas"]
         if replicas is not None:
             service["replicas"] = replicas
@@ -192,7 +197,7 @@ class Group:
 
     def share(self, version: str, requests: int) -> float:
         """The percentage that a version gets of so many requests, over all proxies."""
-        with clients(self.swarm.live, ("get",), 3 * RATE) as some:
+        with clients(self.swarm.live, ("get",), 2 * RATE) as some:
             some.wait_until(lambda report: report["clients"]["get"]["sent"] >= requests, LIMIT)
             report = some.stop()
         assert not some.failed(), some.causes()
@@ -215,7 +220,7 @@ class Turn:
 
     @contextmanager
     def watched(self) -> Iterator[Turn]:
-        with clients(self.group.swarm.live, ("get",), 2 * RATE) as some:
+        with clients(self.group.swarm.live, ("get",), RATE) as some:
             some.wait_until_flowing()
             yield self
             report = some.stop()

@@ -74,7 +74,7 @@ def test_a_version_is_previewed_and_deployed_and_a_second_run_is_refused(
 
     with group.unharmed() as traffic, ThreadPoolExecutor(1) as pool:
         first = pool.submit(group.done, "swarm_bluegreen", deploy)
-        wait_for(lambda: group.locked() or first.done(), "the first run has the lock")
+        wait_for(lambda: group.locked() or first.done(), "the first run has the lock", launch.PLAY_LIMIT)
         second = group.play("swarm_bluegreen", group.wanted("other"), folder="second")
         assert second.code != 0 and "is being changed by" in second.output, second.output[-3000:]
         run = first.result()
