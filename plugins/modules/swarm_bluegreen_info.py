@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: swarm_bluegreen_info
 short_description: Tell what is live on Docker Swarm
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Looks at the two services of a group, at their tasks, and at what every proxy in front of them shows, and tells
     which colour is live.

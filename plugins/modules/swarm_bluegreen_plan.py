@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: swarm_bluegreen_plan
 short_description: Plan a blue-green rollout on Docker Swarm from what is observed
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Looks at the two services of a group in a swarm and at what every proxy in front of them shows, and returns the
     steps from there to the goal. Nothing is changed.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: swarm_bluegreen_split
 short_description: Work out what the proxies of a group on Docker Swarm need for a split of the traffic
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Asks a swarm for the tasks of both colours of a group, and works out which addresses the proxies need, and which
     servers a HAProxy needs, with which weights, so that one of the colours gets a given share of the requests. Nothing
