@@ -67,8 +67,8 @@ class Group:
 
     def wanted(self, version: str, replicas: int | None = None, **env: str) -> Json:
         """The variables that ask for a version; with as many replicas as are live without a number."""
-        # Each check is a process in the container that Docker starts: every second for a dozen tasks is all that a small
-        # machine can do.
+        # Each check is a process that Docker starts in the container: for a dozen tasks every second, a small machine
+        # does little else.
         healthcheck = {**self.swarm.service["healthcheck"], "interval": f"{CHECK_SECONDS}s"}
         service = self.swarm.definition(self.name, version, env=env, healthcheck=healthcheck)
         del service["replicas"]
