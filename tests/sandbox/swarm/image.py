@@ -94,7 +94,7 @@ def service() -> dict[str, Any]:
         "env": {"VERSION": "1", "HOST": "0.0.0.0", "PORT0": str(PORT)},
         "healthcheck": {
             "test": ["CMD", "/bin/busybox", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{PORT}/health"],
-            "interval": "1s",
+            "interval": "2s",
             "timeout": "5s",
             "retries": 3,
             "start_period": "30s",
