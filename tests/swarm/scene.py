@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.zdd.rollout.plugins.module_utils._swarm.lock_store import config_name
 from tests.chaos.controller import CALLBACKS, Death, kill_all
@@ -30,7 +32,7 @@ REPLICAS = 2
 SHORT_KINDS = ("get", "post", "sticky")
 RATE = 30.0  # requests/s at each proxy
 RUN_LIMIT = 560.0  # seconds, for one playbook on a machine with a lot to do
-MOMENT, MOMENT_LIMIT = 0.1, 400.0  # seconds: between two looks for a moment in a run, and until it has to have come
+MOMENT, MOMENT_LIMIT = 0.2, 400.0  # seconds: between two looks for a moment in a run, and until it has to have come
 
 Json = dict[str, Any]
 
@@ -104,7 +106,7 @@ class Scene:
 
     def kill_task(self, version: str) -> None:
         """The container of one task of a version is killed."""
-        number, container = self._containers(version)[0]
+        number, container = self.containers(version)[0]
         with self.swarm.docker(number) as engine:
             engine.kill(container)
 
@@ -122,9 +124,9 @@ class Scene:
 
     def node_of(self, version: str) -> int:
         """The last of the nodes that run a task of a version."""
-        return self._containers(version)[-1][0]
+        return self.containers(version)[-1][0]
 
-    def _containers(self, version: str) -> list[tuple[int, str]]:
+    def containers(self, version: str) -> list[tuple[int, str]]:
         """Node number and id of each container that runs a version."""
         found = []
         for number in range(len(self.swarm.nodes)):
@@ -206,23 +208,28 @@ def met(traffic: Clients, version: str) -> Callable[[], bool]:
 
 
 @contextmanager
-def long_request(url: str, seconds: float) -> Iterator[list[bytes]]:
-    """A stream that is open for the time of the ``with``, or until it is cut: what has come of it, ``b""`` last."""
-    received: list[bytes] = []
-    answer = urllib.request.urlopen(f"{url}/slow?seconds={seconds:g}", timeout=60)
+def long_request(url: str, seconds: float) -> Iterator[threading.Event]:
+    """A stream that is open for the time of the ``with``; the event is set when the other side ends it before."""
+    target = urlsplit(url)
+    over = threading.Event()
+    with socket.create_connection((target.hostname, target.port or 80), timeout=60) as connection:
+        connection.sendall(f"GET /slow?seconds={seconds:g} HTTP/1.1\r\nHost: {target.hostname}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
-    def read() -> None:
-        with contextlib.suppress(OSError, ValueError):  # it is cut by one side or the other, which is the test
-            while line := answer.readline():
-                received.append(line)
-        received.append(b"")
+        def read() -> None:
+            with contextlib.suppress(OSError):  # a reset ends it, too
+                while connection.recv(65536):
+                    pass
+            over.set()
 
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    try:
-        yield received
-    finally:
-        answer.close()
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield over
+        finally:
+            with contextlib.suppress(OSError):  # the other side was faster
+                connection.shutdown(socket.SHUT_RDWR)
+            reader.join()
 
 
 def assert_finished(scene: Scene, run: Run, version: str, about: str) -> None:

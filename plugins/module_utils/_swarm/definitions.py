@@ -272,7 +272,8 @@ def _checked_fields(fields: Json) -> dict[str, Any]:
     validation = ArgumentSpecValidator(FIELDS).validate(dict(fields))
     if validation.error_messages:
         raise InvalidInput(
-            "invalid_definition", f"The service is none that docker_swarm_service takes: {validation.errors.msg}"
+            "invalid_definition",
+            f"The service is none that docker_swarm_service takes{_wrong(fields)}: {validation.errors.msg}",
         )
     fields = _without_none(validation.validated_parameters)
     check_name(fields.get("name"))
@@ -294,6 +295,13 @@ def _checked_fields(fields: Json) -> dict[str, Any]:
             f"The service {fields['name']} has {replicas} replicas; a version that is to be live needs at least 1.",
         )
     return fields
+
+
+def _wrong(fields: Json) -> str:
+    """Which fields are wrong: Ansible's message about one with parts only says what was expected of it."""
+    alone = {field: ArgumentSpecValidator({field: FIELDS[field]}) for field in fields if field in FIELDS}
+    wrong = [field for field, spec in alone.items() if spec.validate({field: fields[field]}).error_messages]
+    return f" ({', '.join(wrong)})" if wrong else ""
 
 
 def _without_none(given: Any) -> Any:
