@@ -22,7 +22,6 @@ from tests.sandbox.swarm import launch
 
 GROUP_LABEL, VERSION_LABEL = "zdd.rollout.group", "zdd.rollout.version"
 MONITOR_SECONDS = 1
-CHECK_SECONDS = 2  # from a container's start to its first health check, and from one to the next
 # requests/s at each proxy: so many that a kept connection is used again long before HAProxy closes it, a second later
 RATE = 60.0
 LIMIT = 60.0  # seconds for what is waited for
@@ -67,10 +66,7 @@ class Group:
 
     def wanted(self, version: str, replicas: int | None = None, **env: str) -> Json:
         """The variables that ask for a version; with as many replicas as are live without a number."""
-        # Each check is a process that Docker starts in the container: for a dozen tasks every second, a small machine
-        # does little else.
-        healthcheck = {**self.swarm.service["healthcheck"], "interval": f"{CHECK_SECONDS}s"}
-        service = self.swarm.definition(self.name, version, env=env, healthcheck=healthcheck)
+        service = self.swarm.definition(self.name, version, env=env)
         del service["replicas"]
         if replicas is not None:
             service["replicas"] = replicas
