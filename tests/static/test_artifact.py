@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.static.tools import BUILD, ROOT, copied_collection, run
+from tests.static.tools import BUILD, ROOT, add_other_collections, copied_collection, run
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def test_the_installed_collection_has_its_modules_and_playbooks(artifact: Path, 
     env = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections"), "ANSIBLE_HOME": str(tmp_path / "home")}
     run(["ansible-galaxy", "collection", "install", "--offline", str(artifact)], cwd=tmp_path, env=env)
 
+    add_other_collections(tmp_path / "collections")
     listed = run(["ansible-doc", "--list", "zdd.rollout"], cwd=tmp_path, env=env)
     for module in (ROOT / "plugins" / "modules").glob("[a-z]*.py"):
         assert f"zdd.rollout.{module.stem}" in listed

@@ -25,7 +25,12 @@ PLUGINS = ROOT / "plugins"
 HEADER = "\n".join(Path(__file__).read_text().splitlines()[:3])
 
 # The options that tell a plugin where the system is, and the action group that sets them once.
-CONNECTIONS = {"marathon_url": "marathon", "marathon_lb_url": "marathon_lb", "socket": "haproxy", "docker_host": "swarm"}
+CONNECTIONS = {
+    "marathon_url": "marathon",
+    "marathon_lb_url": "marathon_lb",
+    "socket": "haproxy",
+    "docker_host": "swarm",
+}
 
 
 def names(folder: str) -> set[str]:

@@ -58,7 +58,15 @@ def copied_collection(folder: Path) -> Path:
         target = copy / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, target)
+    add_other_collections(folder)
     return copy
+
+
+def add_other_collections(folder: Path) -> None:
+    """Let ``folder`` have the collections that ours uses for Docker Swarm; tests/setup/collections.sh has put them there."""
+    for collection in (BUILD / "collections" / "ansible_collections").glob("community"):
+        (folder / "ansible_collections").mkdir(parents=True, exist_ok=True)
+        (folder / "ansible_collections" / collection.name).symlink_to(collection.resolve())
 
 
 def run(
