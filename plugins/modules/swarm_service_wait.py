@@ -17,7 +17,7 @@ description:
     an earlier definition runs any more. Then watches for a while that nothing fails.
   - A task is ready when it runs, and is healthy where the image or the service has a health check. Docker's count of
     replicas and its update state say less.
-  - Ends early, with the tasks' own errors, where it cannot come any more. RV(failure.code) is V(image_missing),
+  - Ends early, with the tasks' own errors, where it cannot come any more. C(failure.code) is V(image_missing),
     V(crash_loop), V(unhealthy) (the health check fails), V(port_conflict), V(unschedulable) (no node takes a task),
     V(update_paused) or V(rolled_back) (what Docker has done with the update), or V(service_gone).
   - Failures count from the beginning of the wait, with those of a crash loop that was going on then.

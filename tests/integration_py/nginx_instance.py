@@ -47,7 +47,7 @@ http {{
 
 
 def rendered(settings: Mapping[str, Any]) -> str:
-    """The text of the role's template. ``settings``: as ``__swarm_proxy`` in the role's vars."""
+    """The text of the role's template. ``settings``: as ``__swarm_proxy_settings`` in the role's vars."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLE / "templates"),
         trim_blocks=True,
@@ -55,7 +55,7 @@ def rendered(settings: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(to_json=json.dumps, bool=bool)
-    return environment.get_template("nginx.conf.j2").render(__swarm_proxy=settings)
+    return environment.get_template("nginx.conf.j2").render(__swarm_proxy_settings=settings)
 
 
 def defaults() -> dict[str, Any]:

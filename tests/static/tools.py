@@ -63,7 +63,7 @@ def copied_collection(folder: Path) -> Path:
 
 
 def add_other_collections(folder: Path) -> None:
-    """Let ``folder`` have the collections that ours uses for Docker Swarm; tests/setup/collections.sh has put them there."""
+    """Let ``folder`` have the collections that ours uses for Docker Swarm, which tests/setup/collections.sh fetched."""
     for collection in (BUILD / "collections" / "ansible_collections").glob("community"):
         (folder / "ansible_collections").mkdir(parents=True, exist_ok=True)
         (folder / "ansible_collections" / collection.name).symlink_to(collection.resolve())
