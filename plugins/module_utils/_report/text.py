@@ -36,10 +36,16 @@ def _of_one(report: Mapping[str, Any]) -> list[str]:
         elif cut:
             lines.append(f"Cut {what}: {cut}.")
     if report["result"] in ("kept", "paused"):
-        lines.append("Both versions run. Next: ansible-playbook zdd.rollout.promote, or zdd.rollout.rollback.")
+        playbooks = "zdd.rollout.swarm_" if _is_of_swarm(report) else "zdd.rollout."
+        lines.append(f"Both versions run. Next: ansible-playbook {playbooks}promote, or {playbooks}rollback.")
     if report["failure"]:
         lines.append(f"because: {report['failure']}")
     return lines
+
+
+def _is_of_swarm(report: Mapping[str, Any]) -> bool:
+    """Whether no Marathon had a part in it."""
+    return not report["marathon"]
 
 
 def full_text(report: Mapping[str, Any]) -> str:
