@@ -66,7 +66,7 @@ def defaults() -> dict[str, Any]:
 
 @dataclass
 class Nginx:
-    """An nginx with one group. ``folder`` must be readable for other users, since its workers may be one."""
+    """An nginx with one group, all of whose files lie in ``folder``."""
 
     folder: Path
     group: str = "shop"
@@ -76,7 +76,6 @@ class Nginx:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        self.folder.chmod(0o755)
         (self.folder / "conf.d").mkdir(parents=True, exist_ok=True)
         self.live_port, self.preview_port, self.status_port = (free_port(self.host) for _port in range(3))
         self.config = self.folder / "conf.d" / "zdd-shop.conf"
@@ -137,7 +136,9 @@ class Nginx:
 
     def start(self) -> None:
         self.main_config.write_text(MAIN.format(folder=self.folder, extra=self.extra))
-        command = ["nginx", "-c", str(self.main_config), "-e", str(self.folder / "error.log"), "-g", "daemon off;"]
+        # Root's workers are another user's, to whom the folder above may be closed, as that of the CI is.
+        settings = "daemon off; user root;" if os.geteuid() == 0 else "daemon off;"
+        command = ["nginx", "-c", str(self.main_config), "-e", str(self.folder / "error.log"), "-g", settings]
         self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(lambda: self.pid_file.exists() and self.pid_file.read_text().strip() and len(self.workers()) == 2)
 
