@@ -51,13 +51,17 @@ options:
       - The file with the pid of HAProxy's master.
     type: path
     default: /run/haproxy.pid
+  timeout:
+    description:
+      - How long one question to the socket may take to be answered, in seconds.
+    type: float
+    default: 10
   wait_timeout:
     description:
       - How long the new worker may take to come, in seconds.
     type: float
     default: 30
 extends_documentation_fragment:
-  - zdd.rollout.haproxy
   - zdd.rollout.attributes
 seealso:
   - module: zdd.rollout.haproxy_preflight

@@ -23,8 +23,8 @@ from .._invocation.context import Context
 from .._wait import Pauses, wait_until
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    **HAPROXY_SPEC,
     "socket": {"type": "str", "required": True},
+    "timeout": HAPROXY_SPEC["timeout"],
     "config": {"type": "path", "required": True},
     "content": {"type": "str", "required": True},
     "state_file": {"type": "path"},
