@@ -298,14 +298,6 @@ class Swarm:
         """The nodes by id."""
         return {node["ID"]: node for node in self._get("/nodes")}
 
-    def update_node(self, node: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-        """Replace labels, role and availability of a ``node`` as it was read.
-
-        :raises Rejected: code ``version_conflict`` when it has changed since.
-        """
-        query = {"version": node["Version"]["Index"]}
-        self._checked(self._send("POST", f"/nodes/{quote(node['ID'])}/update", query=query, body=spec))
-
     # Configs
 
     def configs(self, labels: Mapping[str, str] | None = None, *, name: str | None = None) -> list[Json]:
